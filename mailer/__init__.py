@@ -1,0 +1,1 @@
+"""An open email operation for political and advocacy teams."""

@@ -1,0 +1,96 @@
+"""The command line: parse, call one step, show."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from mailer import errors
+from mailer.cli.context import Context
+
+# Command -> module of this package; loaded when used, so that a command starts fast.
+COMMANDS = {
+    "init": "workspace",
+    "demo": "demo",
+    "import": "people",
+    "suppress": "suppress",
+    "segment": "segment",
+    "template": "template",
+    "blast": "blast",
+    "report": "report",
+    "run": "run",
+    "work": "run",
+    "serve": "run",
+    "sink": "sink",
+    "db": "db",
+}
+
+
+class Commands(click.Group):
+    """The commands, each loaded from its module when it is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the path."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load the command, or None when there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"mailer.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = module.COMMANDS[cmd_name]
+        return command
+
+
+@click.command(cls=Commands)
+@click.option(
+    "-C",
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="MAILER_WORKSPACE",
+    default=Path(),
+    help="The workspace folder, if not this one.",
+)
+@click.option("--as", "actor", metavar="NAME", help="Who acts, for the audit.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="mailer")
+@click.pass_context
+def commands(
+    ctx: click.Context, workspace: Path, actor: str | None, debug: bool
+) -> None:
+    """Run the email operation of a political or advocacy team.
+
+    Example: mailer demo
+    """
+    ctx.obj = Context(root=workspace, given_actor=actor, debug=debug)
+
+
+def main() -> None:
+    """Run a command; exit 0 done, 1 refused or failed, 2 wrong usage."""
+    debug = "--debug" in sys.argv
+    try:
+        commands.main(prog_name="mailer", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Stopped.", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)  # whoever read us, a pager or head, has gone
+    except (errors.MailerError, OSError) as error:
+        if debug:
+            raise
+        click.echo(f"mailer: {explain(error)}", err=True)
+        sys.exit(1)
+
+
+def explain(error: BaseException) -> str:
+    """Say in a line what happened, and what to do where that is known."""
+    if isinstance(error, OSError) and not isinstance(error, errors.MailerError):
+        place = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror or error}{place}"
+    return str(error)

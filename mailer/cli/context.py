@@ -1,0 +1,85 @@
+"""What every command is given: the workspace, who acts, how to show."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from mailer import runtime
+
+T = TypeVar("T")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The options that stand before the command."""
+
+    root: Path
+    given_actor: str | None
+    debug: bool
+
+    @property
+    def actor(self) -> str:
+        """Return who acts: ``--as``, else the system's user name."""
+        return self.given_actor or getpass.getuser()
+
+    def run(self, step: Callable[[runtime.Workspace], Awaitable[T]]) -> T:
+        """Open the workspace, run *step* on it, and return what it returns."""
+
+        async def opened() -> T:
+            async with runtime.opened(self.root.resolve()) as workspace:
+                return await step(workspace)
+
+        try:
+            return asyncio.run(opened())
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    """Return the first error of a task group: a person reads one line."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def plain(value: Any) -> Any:
+    """Turn dataclasses, instants, money and enums into what JSON knows."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            name: plain(getattr(value, name)) for name in value.__dataclass_fields__
+        }
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [plain(one) for one in value]
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def show_json(value: Any) -> None:
+    """Print *value* as JSON, two spaces deep."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+pass_context = click.make_pass_decorator(Context)

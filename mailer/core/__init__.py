@@ -1,0 +1,1 @@
+"""What is true about bulk email: pure, no clock, no I/O."""

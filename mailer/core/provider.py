@@ -1,0 +1,157 @@
+"""Mailbox providers, sources and their lanes: who receives, what sends, how fast."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+
+OTHER = "other"  # every domain that no provider of the rules claims
+
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|sec|min|m|h|hour|d|day)")
+_SECONDS = {
+    "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "hour": 3600,
+    "d": 86400, "day": 86400,
+}  # fmt: skip
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)")
+_UNITS = {
+    "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0,
+    "w": 604800.0,
+}  # fmt: skip
+
+BURST = 2.0  # seconds of the rate that may go out at once
+
+
+def seconds(text: str) -> float:
+    """Read a duration like ``"2h"`` or ``"500ms"``, in seconds.  ValueError if not."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        message = f'"{text}" is no duration: write "90s", "15m", "2h" or "7d"'
+        raise ValueError(message)
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration like ``"2h"`` or ``"365d"``.  ValueError if it is none."""
+    return timedelta(seconds=seconds(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Messages a second; infinite when unlimited."""
+
+    per_second: float
+
+    @classmethod
+    def parse(cls, text: str) -> Rate:
+        """Read ``"300/min"``, ``"6000/h"``, ``"2/s"`` or ``"unlimited"``.
+
+        Raises ValueError, which says what would be right; zero is refused.
+        """
+        if text.strip() == "unlimited":
+            return cls(math.inf)
+        match = _RATE.fullmatch(text.strip())
+        if match is None:
+            message = (
+                f'"{text}" is no rate: write "100/min", "6000/h", "2/s" or "unlimited"'
+            )
+            raise ValueError(message)
+        if float(match[1]) == 0:
+            message = f'"{text}" would send nothing: leave the provider out instead'
+            raise ValueError(message)
+        return cls(float(match[1]) / _SECONDS[match[2]])
+
+    @property
+    def is_unlimited(self) -> bool:
+        """Tell whether nothing needs to be counted."""
+        return math.isinf(self.per_second)
+
+    @property
+    def burst(self) -> float:
+        """Return how many messages may go out at once: about two seconds' worth."""
+        return max(1.0, self.per_second * BURST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """A mailbox provider and what it bears, for one warm source."""
+
+    name: str
+    domains: tuple[str, ...] = ()
+    mx: tuple[str, ...] = ()  # suffixes of MX hosts
+    connections: int = 2
+    messages: int = 20  # on one connection
+    rate: Rate = field(default_factory=lambda: Rate(20 / 60))
+    ceiling: Rate = field(default_factory=lambda: Rate(120 / 60))
+    retry: tuple[timedelta, ...] = ()  # waits between attempts; the last repeats
+
+
+class Kind(StrEnum):
+    """How a source reaches the provider."""
+
+    RELAY = "relay"
+    DIRECT = "direct"
+
+
+class Tls(StrEnum):
+    """Whether a connection is encrypted."""
+
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What sends: a relay, or this machine straight to the MX hosts.
+
+    `connections`, `messages` and `rate` replace those of the provider: a relay of
+    one's own, the demo and the bench are not held to real providers' speeds.
+    """
+
+    name: str
+    kind: Kind = Kind.RELAY
+    pool: str = "default"
+    host: str = "127.0.0.1"
+    port: int = 25
+    tls: Tls = Tls.OPPORTUNISTIC
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    helo: str | None = None
+    connections: int | None = None
+    messages: int | None = None
+    rate: Rate | None = None
+
+
+def hints(providers: Iterable[Provider]) -> Mapping[str, str]:
+    """Return the provider's name by domain: a hint until the MX was asked."""
+    return {
+        domain: provider.name for provider in providers for domain in provider.domains
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """Provider x source: the unit of rate, connections and backoff."""
+
+    provider: str
+    source: str
+    pool: str
+    connections: int
+    messages: int
+    rate: Rate
+
+
+def lane(provider: Provider, source: Source) -> Lane:
+    """Join *provider* and *source*: what the source says wins."""
+    return Lane(
+        provider=provider.name,
+        source=source.name,
+        pool=source.pool,
+        connections=source.connections or provider.connections,
+        messages=source.messages or provider.messages,
+        rate=source.rate or provider.rate,
+    )

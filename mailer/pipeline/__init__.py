@@ -1,0 +1,1 @@
+"""The path, step by step: gerunds that read, decide and write."""
