@@ -12,21 +12,7 @@ from mailer import errors
 from mailer.cli.context import Context
 
 # Command -> module of this package; loaded when used, so that a command starts fast.
-COMMANDS = {
-    "init": "workspace",
-    "demo": "demo",
-    "import": "people",
-    "suppress": "suppress",
-    "segment": "segment",
-    "template": "template",
-    "blast": "blast",
-    "report": "report",
-    "run": "run",
-    "work": "run",
-    "serve": "run",
-    "sink": "sink",
-    "db": "db",
-}
+COMMANDS: dict[str, str] = {}
 
 
 class Commands(click.Group):
