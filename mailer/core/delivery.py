@@ -44,6 +44,11 @@ def may_become(before: State, after: State) -> bool:
         return after is not State.OWED
     if before is State.IN_DOUBT:
         return after in {State.SENT, State.BOUNCED, State.DEFERRED, State.OWED}
+    if before in {State.EXPIRED, State.CANCELLED} and after in {
+        State.IN_DOUBT,
+        State.BOUNCED,
+    }:
+        return True  # it was in DATA when the blast ended
     return after is State.SENT and before not in {State.SENT, State.HELD_OUT}
 
 

@@ -129,6 +129,7 @@ CREATE TABLE blast (
     send_at timestamptz,
     expires_at timestamptz,
     priority integer NOT NULL DEFAULT 0,
+    seed bigint,                             -- of the split, drawn at launch, kept for good
     reason text,                             -- why it is paused, cancelled or expired
     created_at timestamptz NOT NULL DEFAULT now(),
     launched_at timestamptz,
@@ -192,6 +193,7 @@ CREATE TABLE delivery (
     variant smallint,                        -- NULL: the round's
     state delivery_state NOT NULL,
     attempts smallint NOT NULL DEFAULT 0,
+    dated_at timestamptz,                    -- of the first attempt, once deferred: its Date
     settled_at timestamptz,
     code smallint,                           -- of the last reply
     reply text,                              -- the last reply, or the reason

@@ -1,0 +1,147 @@
+"""Chunks: what a worker leases, some hundred deliveries at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from mailer.core.delivery import BlastId, SubscriberId
+from mailer.store import database
+from mailer.store.deliveries import Predicate
+
+SQL = database.load("chunks")
+
+_EXCLUDED = "/* excluded */ false"
+ROWS_PARAMETERS = len(SQL["rows"].names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A lease on some deliveries of one blast, provider and round."""
+
+    id: int
+    blast_id: BlastId
+    round: int
+    provider: str
+    pool: str
+    attempt: int
+    first_seq: int
+    last_seq: int
+    seqs: tuple[int, ...] | None
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """A delivery of a chunk, and whether it may still go out."""
+
+    seq: int
+    attempts: int
+    dated_at: datetime | None
+    variant: int
+    subscriber_id: SubscriberId
+    suppressed: bool
+    excluded: bool
+
+
+async def lease(
+    tx: database.Connection,
+    *,
+    provider: str,
+    pool: str,
+    owner: str,
+    lease: timedelta,
+) -> Chunk | None:
+    """Take the first ready chunk for a lane; None when there is none."""
+    row = await tx.row(
+        SQL["lease"], provider=provider, pool=pool, owner=owner, lease=lease
+    )
+    if row is None:
+        return None
+    seqs = row["seqs"]
+    return Chunk(**{**row, "seqs": None if seqs is None else tuple(seqs)})
+
+
+async def rows(
+    tx: database.Connection, chunk: Chunk, *, topic: str, excluded: Predicate | None
+) -> list[Owed]:
+    """Return what is still owed of *chunk*, in sending order.
+
+    The parameters of *excluded* are numbered from `ROWS_PARAMETERS` + 1.
+    """
+    query = SQL["rows"]
+    assert _EXCLUDED in query.sql
+    sql = query.sql
+    more: Sequence[object] = ()
+    if excluded is not None:
+        sql = sql.replace(_EXCLUDED, f"s.id IS NOT NULL AND ({excluded.sql})")
+        more = excluded.parameters
+    given = query.arguments(
+        {
+            "blast": chunk.blast_id,
+            "first": chunk.first_seq,
+            "last": chunk.last_seq,
+            "seqs": chunk.seqs,
+            "attempt": chunk.attempt,
+            "topic": topic,
+        }
+    )
+    found = await tx.raw.fetch(sql, *given, *more)
+    return [Owed(**row) for row in found]
+
+
+async def finish(tx: database.Connection, chunk: Chunk, *, owner: str) -> None:
+    """Mark *chunk* as done, if it is still ours."""
+    await tx.run(SQL["finish"], id=chunk.id, owner=owner, epoch=chunk.epoch)
+
+
+async def release(
+    tx: database.Connection, chunk: Chunk, *, owner: str, wait: timedelta
+) -> None:
+    """Give *chunk* back, not to be leased before *wait*, if it is still ours."""
+    await tx.run(SQL["release"], id=chunk.id, owner=owner, epoch=chunk.epoch, wait=wait)
+
+
+async def retry(
+    tx: database.Connection,
+    chunk: Chunk,
+    *,
+    start_at: datetime,
+    seqs: Sequence[int],
+) -> None:
+    """Gather deferred rows of *chunk* into one that is due at *start_at*."""
+    await tx.run(
+        SQL["retry"],
+        blast=chunk.blast_id,
+        round=chunk.round,
+        provider=chunk.provider,
+        pool=chunk.pool,
+        start_at=start_at,
+        attempt=chunk.attempt + 1,
+        first=min(seqs),
+        last=max(seqs),
+        seqs=sorted(seqs),
+    )
+
+
+async def renew(tx: database.Connection, *, owner: str, lease: timedelta) -> None:
+    """Keep the leases of a process that is alive."""
+    await tx.run(SQL["renew"], owner=owner, lease=lease)
+
+
+async def reclaim(tx: database.Connection, *, owner: str) -> int:
+    """Give back the chunks of a process that is known to be dead; return how many."""
+    return await tx.run(SQL["reclaim"], owner=owner)
+
+
+async def left(tx: database.Connection, blast: BlastId) -> int:
+    """Count the chunks of *blast* that are not done."""
+    found: int = await tx.value(SQL["left"], blast=blast)
+    return found
+
+
+async def next_start(tx: database.Connection, blast: BlastId) -> datetime | None:
+    """Return when the next ready chunk of *blast* is due; None without one."""
+    found: datetime | None = await tx.value(SQL["next_start"], blast=blast)
+    return found

@@ -1,0 +1,225 @@
+"""The ledger: who is owed what, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from mailer.core.delivery import BlastId, State, SubscriberId
+from mailer.store import database
+
+SQL = database.load("deliveries")
+
+_AUDIENCE = "/* audience */ true"
+_HELD_OUT = "/* held out */ false"
+
+
+class Predicate(Protocol):
+    """A segment as SQL over ``subscriber s LEFT JOIN giving g``."""
+
+    @property
+    def sql(self) -> str:
+        """The condition, its parameters numbered."""
+
+    @property
+    def parameters(self) -> Sequence[object]:
+        """The values of the parameters, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What came of one delivery, to be written into the ledger."""
+
+    seq: int
+    state: State
+    attempts: int
+    at: datetime
+    code: int | None = None
+    reply: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A row that a result has changed."""
+
+    seq: int
+    before: State
+    after: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a blast is at one provider."""
+
+    provider: str
+    recipients: int
+    sent: int
+    deferrals: int
+    bounced: int
+    in_doubt: int
+    suppressed: int
+    held_out: int
+    expired: int
+    cancelled: int
+    failed: int
+
+    @property
+    def left(self) -> int:
+        """Return how many are still owed a message."""
+        ends = self.sent + self.bounced + self.in_doubt + self.suppressed
+        return (
+            self.recipients
+            - ends
+            - self.held_out
+            - self.expired
+            - self.cancelled
+            - self.failed
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One recipient of a blast, by name."""
+
+    seq: int
+    email: str | None
+    provider: str
+    variant: int | None
+    state: State
+    attempts: int
+    settled_at: datetime | None
+    code: int | None
+    reply: str | None
+
+
+LAUNCH_PARAMETERS = len(SQL["launch"].names)
+
+
+async def launch(
+    tx: database.Connection,
+    blast: BlastId,
+    *,
+    audience: Predicate,
+    topic: str,
+    variants: int,
+    seed: int,
+) -> int:
+    """Write the ledger of *blast* in one statement, and return its rows.
+
+    The parameters of *audience* are numbered from `LAUNCH_PARAMETERS` + 1.
+    """
+    query = SQL["launch"]
+    assert _AUDIENCE in query.sql
+    given = query.arguments(
+        {"blast": blast, "topic": topic, "variants": variants, "seed": seed}
+    )
+    sql = query.sql.replace(_AUDIENCE, audience.sql)
+    status: str = await tx.raw.execute(sql, *given, *audience.parameters)
+    return int(status.rpartition(" ")[2])
+
+
+async def cut(
+    tx: database.Connection,
+    blast: BlastId,
+    *,
+    pool: str,
+    start_at: datetime,
+    size: int,
+) -> int:
+    """Cut the owed rows into chunks of at most *size*, and return how many."""
+    await tx.run(SQL["insert_rounds"], blast=blast)
+    count = await tx.run(
+        SQL["insert_chunks"], blast=blast, pool=pool, start_at=start_at, size=size
+    )
+    await tx.run(SQL["roll_up_launch"], blast=blast)
+    return count
+
+
+async def providers(tx: database.Connection, blast: BlastId) -> dict[str, int]:
+    """Return how many are owed a message, by provider."""
+    rows = await tx.rows(SQL["providers"], blast=blast)
+    return {row["provider"]: row["owed"] for row in rows}
+
+
+async def settle(
+    tx: database.Connection, blast: BlastId, results: Sequence[Result]
+) -> list[Settled]:
+    """Write *results* where the ledger waits for them; return what changed.
+
+    Idempotent: a result that is there already changes nothing.
+    """
+    last = {result.seq: result for result in results}  # the last word of each
+    ordered = [last[seq] for seq in sorted(last)]
+    rows = await tx.rows(
+        SQL["settle"],
+        blast=blast,
+        seqs=[result.seq for result in ordered],
+        states=[result.state.value for result in ordered],
+        attempts=[result.attempts for result in ordered],
+        codes=[result.code for result in ordered],
+        replies=[result.reply for result in ordered],
+        ats=[result.at for result in ordered],
+    )
+    return [
+        Settled(seq=row["seq"], before=State(row["before"]), after=State(row["after"]))
+        for row in rows
+    ]
+
+
+async def suppress_bounced(
+    tx: database.Connection,
+    bounced: Sequence[tuple[SubscriberId, str]],
+    *,
+    source: str,
+) -> None:
+    """Keep bad addresses from being mailed again."""
+    await tx.run(
+        SQL["suppress_bounced"],
+        subscribers=[subscriber for subscriber, _reply in bounced],
+        replies=[reply for _subscriber, reply in bounced],
+        source=source,
+    )
+
+
+async def states(tx: database.Connection, blast: BlastId) -> dict[State, int]:
+    """Count the deliveries of *blast* by state, from the ledger itself."""
+    rows = await tx.rows(SQL["states"], blast=blast)
+    return {State(row["state"]): row["count"] for row in rows}
+
+
+async def progress(tx: database.Connection, blast: BlastId) -> list[Progress]:
+    """Return how far *blast* is, the largest provider first."""
+    return [Progress(**row) for row in await tx.rows(SQL["progress"], blast=blast)]
+
+
+async def listed(
+    tx: database.Connection, blast: BlastId, *, states: Sequence[State], limit: int
+) -> list[Listed]:
+    """Name the recipients of *blast* in one of *states*."""
+    rows = await tx.rows(
+        SQL["listed"],
+        blast=blast,
+        states=[state.value for state in states],
+        limit=limit,
+    )
+    return [Listed(**{**row, "state": State(row["state"])}) for row in rows]
+
+
+async def close(
+    tx: database.Connection, blast: BlastId, *, state: State, first: int, last: int
+) -> None:
+    """End what is still owed between two positions, as expired or cancelled."""
+    await tx.run(SQL["close"], blast=blast, state=state.value, first=first, last=last)
+
+
+async def close_chunks(tx: database.Connection, blast: BlastId) -> None:
+    """Take the chunks of an ended blast out of the queue."""
+    await tx.run(SQL["close_chunks"], blast=blast)
+
+
+async def last(tx: database.Connection, blast: BlastId) -> int:
+    """Return the last position of the ledger of *blast*; 0 when it has none."""
+    found: int = await tx.value(SQL["last"], blast=blast)
+    return found

@@ -1,0 +1,82 @@
+-- name: lease
+-- Take the first ready chunk for a lane, of the most urgent running blast.
+UPDATE chunk c
+SET state = 'leased', owner = :owner, epoch = c.epoch + 1,
+    lease_until = clock_timestamp() + :lease
+FROM (
+    SELECT ready.id
+    FROM blast b
+    JOIN round r ON r.blast_id = b.id AND r.released_at IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT id FROM chunk
+        WHERE blast_id = b.id AND round = r.number AND provider = :provider
+          AND pool = :pool AND state = 'ready' AND start_at <= mailer_now()
+        ORDER BY start_at, id
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ) AS ready
+    WHERE b.state IN ('testing', 'deciding', 'sending')
+    ORDER BY b.priority DESC, b.expires_at, b.id
+    LIMIT 1
+) AS next
+WHERE c.id = next.id
+RETURNING c.id, c.blast_id, c.round, c.provider, c.pool, c.attempt, c.first_seq,
+          c.last_seq, c.seqs, c.epoch;
+
+-- name: rows
+-- Read the people of a chunk that are still owed a message, and who must not get it.
+SELECT d.seq, d.attempts, d.dated_at, COALESCE(d.variant, r.variant, 1) AS variant,
+       d.subscriber_id,
+       s.id IS NULL OR EXISTS (
+           SELECT FROM suppression x
+           WHERE x.address IN (s.address, '@' || s.domain)
+             AND (x.topic IS NULL OR x.topic = :topic)
+             AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+       ) AS suppressed,
+       (/* excluded */ false) AS excluded
+FROM delivery d
+JOIN round r ON r.blast_id = d.blast_id AND r.number = d.round
+LEFT JOIN subscriber s ON s.id = d.subscriber_id
+LEFT JOIN giving g ON g.subscriber_id = d.subscriber_id
+WHERE d.blast_id = :blast AND d.seq BETWEEN :first AND :last
+  AND (:seqs::integer[] IS NULL OR d.seq = ANY(:seqs::integer[]))
+  AND d.state IN ('owed', 'deferred') AND d.attempts = :attempt
+ORDER BY d.seq;
+
+-- name: finish
+-- Nothing of a chunk is left to do.
+UPDATE chunk SET state = 'done', owner = NULL, lease_until = NULL
+WHERE id = :id AND owner = :owner AND epoch = :epoch;
+
+-- name: release
+-- Give a chunk back; what was settled of it stays settled.
+UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL,
+                 start_at = GREATEST(start_at, mailer_now() + :wait)
+WHERE id = :id AND owner = :owner AND epoch = :epoch;
+
+-- name: retry
+-- Gather deferred rows into a chunk that is due later.
+INSERT INTO chunk (
+    blast_id, round, provider, pool, start_at, attempt, first_seq, last_seq, seqs
+)
+VALUES (
+    :blast, :round, :provider, :pool, :start_at, :attempt, :first, :last, :seqs
+);
+
+-- name: renew
+-- Keep the leases of a process that is alive.
+UPDATE chunk SET lease_until = clock_timestamp() + :lease
+WHERE owner = :owner AND state = 'leased';
+
+-- name: reclaim
+-- Give back every chunk of a process that is known to be dead.
+UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL
+WHERE owner = :owner AND state = 'leased';
+
+-- name: left
+-- Count the chunks of a blast that are not done.
+SELECT count(*) FROM chunk WHERE blast_id = :blast AND state <> 'done';
+
+-- name: next_start
+-- When is the next chunk of a blast due.
+SELECT min(start_at) FROM chunk WHERE blast_id = :blast AND state = 'ready';

@@ -1,0 +1,190 @@
+-- name: launch
+-- Write the ledger: who is owed a message, in sending order; variants alternate.
+INSERT INTO delivery (
+    blast_id, seq, subscriber_id, provider, round, variant, state, settled_at, reply
+)
+SELECT :blast, seq, id, provider, 1,
+       CASE WHEN kind = 'owed' THEN 1 + (seq - 1) % :variants END,
+       kind, CASE WHEN kind <> 'owed' THEN mailer_now() END,
+       CASE WHEN kind = 'suppressed' THEN 'suppressed at launch' END
+FROM (
+    SELECT id, provider, kind,
+           row_number() OVER (ORDER BY kind, provider, rank, id)::integer AS seq
+    FROM (
+        SELECT s.id, s.provider, hashint8extended(s.id, :seed) AS rank,
+               (CASE WHEN EXISTS (
+                    SELECT FROM suppression x
+                    WHERE x.address = s.address AND (x.topic IS NULL OR x.topic = :topic)
+                      AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+                ) OR EXISTS (
+                    SELECT FROM suppression x
+                    WHERE x.address = '@' || s.domain AND (x.topic IS NULL OR x.topic = :topic)
+                      AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+                ) THEN 'suppressed'
+                WHEN /* held out */ false THEN 'held_out'
+                ELSE 'owed' END)::delivery_state AS kind
+        FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+        WHERE (/* audience */ true)
+    ) AS audience
+) AS placed;
+
+-- name: insert_rounds
+-- Add the rounds of a blast; released ones may be leased at once.
+INSERT INTO round (blast_id, number, released_at) VALUES (:blast, 1, mailer_now());
+
+-- name: insert_chunks
+-- Cut the owed rows of a blast into chunks, provider by provider, in sending order.
+INSERT INTO chunk (blast_id, round, provider, pool, start_at, first_seq, last_seq)
+SELECT :blast, round, provider, :pool, :start_at, min(seq), max(seq)
+FROM (
+    SELECT round, provider, seq,
+           (seq - min(seq) OVER (PARTITION BY round, provider)) / :size AS part
+    FROM delivery
+    WHERE blast_id = :blast AND state = 'owed'
+) AS owed
+GROUP BY round, provider, part
+ORDER BY part, provider;
+
+-- name: roll_up_launch
+-- Count who is in the audience, and who of them gets nothing.
+INSERT INTO rollup AS r (blast_id, variant, provider, hour, recipients, suppressed, held_out)
+SELECT blast_id, COALESCE(variant, 0), provider, date_trunc('hour', mailer_now(), 'UTC'),
+       count(*), count(*) FILTER (WHERE state = 'suppressed'),
+       count(*) FILTER (WHERE state = 'held_out')
+FROM delivery
+WHERE blast_id = :blast
+GROUP BY blast_id, COALESCE(variant, 0), provider
+ORDER BY 2, 3
+ON CONFLICT (blast_id, variant, provider, hour) DO UPDATE
+SET recipients = r.recipients + excluded.recipients,
+    suppressed = r.suppressed + excluded.suppressed,
+    held_out = r.held_out + excluded.held_out;
+
+-- name: providers
+-- List the providers that a blast goes to, with their owed rows.
+SELECT provider, count(*) AS owed FROM delivery
+WHERE blast_id = :blast AND state = 'owed'
+GROUP BY provider
+ORDER BY provider;
+
+-- name: states
+-- Count the deliveries of a blast by state.
+SELECT state, count(*) AS count FROM delivery
+WHERE blast_id = :blast
+GROUP BY state
+ORDER BY state;
+
+-- name: progress
+-- Sum up how far a blast is, provider by provider.
+SELECT provider, sum(recipients)::bigint AS recipients, sum(sent)::bigint AS sent,
+       sum(deferrals)::bigint AS deferrals, sum(bounced)::bigint AS bounced,
+       sum(in_doubt)::bigint AS in_doubt, sum(suppressed)::bigint AS suppressed,
+       sum(held_out)::bigint AS held_out, sum(expired)::bigint AS expired,
+       sum(cancelled)::bigint AS cancelled, sum(failed)::bigint AS failed
+FROM rollup
+WHERE blast_id = :blast
+GROUP BY provider
+ORDER BY sum(recipients) DESC, provider;
+
+-- name: listed
+-- Name the recipients of a blast that are in a state.
+SELECT d.seq, s.email, d.provider, d.variant, d.state, d.attempts, d.settled_at,
+       d.code, d.reply
+FROM delivery d LEFT JOIN subscriber s ON s.id = d.subscriber_id
+WHERE d.blast_id = :blast AND d.state = ANY(:states::delivery_state[])
+ORDER BY d.seq
+LIMIT :limit;
+
+-- name: settle
+-- Write results into the ledger where it still waits for them, and count them.
+WITH result AS (
+    SELECT seq, state, attempts, code, reply, at
+    FROM unnest(
+        :seqs::integer[], :states::delivery_state[], :attempts::smallint[],
+        :codes::smallint[], :replies::text[], :ats::timestamptz[]
+    ) AS r (seq, state, attempts, code, reply, at)
+), was AS (
+    SELECT d.seq, d.state, COALESCE(d.variant, o.variant, 0) AS variant, d.provider
+    FROM delivery d JOIN round o ON o.blast_id = d.blast_id AND o.number = d.round
+    WHERE d.blast_id = :blast AND d.seq = ANY(:seqs::integer[])
+    ORDER BY d.seq
+    FOR UPDATE OF d
+), done AS (
+    UPDATE delivery d
+    SET state = result.state, attempts = result.attempts, settled_at = result.at,
+        code = result.code, reply = result.reply,
+        variant = NULLIF(was.variant, 0),
+        dated_at = CASE WHEN result.state = 'deferred'
+                        THEN COALESCE(d.dated_at, result.at) ELSE d.dated_at END
+    FROM result JOIN was USING (seq)
+    WHERE d.blast_id = :blast AND d.seq = result.seq
+      AND (was.state IN ('owed', 'deferred')
+           OR (was.state = 'in_doubt' AND result.state IN ('sent', 'bounced', 'deferred'))
+           OR (was.state IN ('expired', 'cancelled') AND result.state IN ('in_doubt', 'bounced'))
+           OR (result.state = 'sent' AND was.state NOT IN ('sent', 'held_out')))
+    RETURNING d.seq, was.variant, was.provider, was.state AS before,
+              result.state AS after, result.at
+), counted AS (
+    INSERT INTO rollup AS r (
+        blast_id, variant, provider, hour, sent, deferrals, bounced, in_doubt,
+        suppressed, expired, cancelled, failed
+    )
+    SELECT :blast, variant, provider, date_trunc('hour', at, 'UTC'),
+           count(*) FILTER (WHERE after = 'sent') - count(*) FILTER (WHERE before = 'sent'),
+           count(*) FILTER (WHERE after = 'deferred'),
+           count(*) FILTER (WHERE after = 'bounced') - count(*) FILTER (WHERE before = 'bounced'),
+           count(*) FILTER (WHERE after = 'in_doubt') - count(*) FILTER (WHERE before = 'in_doubt'),
+           count(*) FILTER (WHERE after = 'suppressed') - count(*) FILTER (WHERE before = 'suppressed'),
+           count(*) FILTER (WHERE after = 'expired') - count(*) FILTER (WHERE before = 'expired'),
+           count(*) FILTER (WHERE after = 'cancelled') - count(*) FILTER (WHERE before = 'cancelled'),
+           count(*) FILTER (WHERE after = 'failed') - count(*) FILTER (WHERE before = 'failed')
+    FROM done
+    GROUP BY variant, provider, date_trunc('hour', at, 'UTC')
+    ORDER BY variant, provider, 4
+    ON CONFLICT (blast_id, variant, provider, hour) DO UPDATE
+    SET sent = r.sent + excluded.sent, deferrals = r.deferrals + excluded.deferrals,
+        bounced = r.bounced + excluded.bounced, in_doubt = r.in_doubt + excluded.in_doubt,
+        suppressed = r.suppressed + excluded.suppressed, expired = r.expired + excluded.expired,
+        cancelled = r.cancelled + excluded.cancelled, failed = r.failed + excluded.failed
+    RETURNING 1
+)
+SELECT seq, before, after FROM done
+WHERE (SELECT count(*) FROM counted) IS NOT NULL
+ORDER BY seq;
+
+-- name: suppress_bounced
+-- Keep a bad address from being mailed again.
+INSERT INTO suppression (address, reason, source, note)
+SELECT s.address, 'bounce', :source, r.reply
+FROM unnest(:subscribers::bigint[], :replies::text[]) AS r (id, reply)
+JOIN subscriber s ON s.id = r.id
+ORDER BY s.address
+ON CONFLICT (address, topic) DO NOTHING;
+
+-- name: close
+-- End what is still owed of a blast, as expired or cancelled, and count it.
+WITH done AS (
+    UPDATE delivery
+    SET state = :state, settled_at = mailer_now()
+    WHERE blast_id = :blast AND state IN ('owed', 'deferred')
+      AND seq BETWEEN :first AND :last
+    RETURNING variant, provider
+)
+INSERT INTO rollup AS r (blast_id, variant, provider, hour, expired, cancelled)
+SELECT :blast, COALESCE(variant, 0), provider, date_trunc('hour', mailer_now(), 'UTC'),
+       count(*) FILTER (WHERE :state::delivery_state = 'expired'),
+       count(*) FILTER (WHERE :state::delivery_state = 'cancelled')
+FROM done
+GROUP BY COALESCE(variant, 0), provider
+ORDER BY 2, 3
+ON CONFLICT (blast_id, variant, provider, hour) DO UPDATE
+SET expired = r.expired + excluded.expired, cancelled = r.cancelled + excluded.cancelled;
+
+-- name: close_chunks
+-- Nothing of an ended blast is leased any more, but for what is being sent.
+UPDATE chunk SET state = 'done', owner = NULL, lease_until = NULL
+WHERE blast_id = :blast AND state = 'ready';
+
+-- name: last
+-- Return the last position of a blast's ledger.
+SELECT COALESCE(max(seq), 0) FROM delivery WHERE blast_id = :blast;
