@@ -13,8 +13,11 @@ What a mailbox provider says is no exception but an outcome (`core.delivery`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+QUOTED = 60  # characters of a wrong value that a message shows
 
 
 class MailerError(Exception):
@@ -62,3 +65,28 @@ class Invalid(MailerError, ValueError):
             problems = (problems,)
         self.problems = tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def nearest(wrong: object, right: Iterable[str]) -> str:
+    """Say which of the *right* words was meant by a *wrong* one."""
+    words = sorted(right)
+    close = difflib.get_close_matches(str(wrong), words, n=1)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return f"write one of {', '.join(words)}" if words else "leave it out"
+
+
+def quote(value: object) -> str:
+    """Show a wrong value, shortened, as a file would write it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            text = value if len(value) <= QUOTED else value[: QUOTED - 1] + "…"
+            return f'"{text}"'
+        case Mapping():
+            return "a table"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return str(value)
