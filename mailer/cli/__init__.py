@@ -12,7 +12,9 @@ from mailer import errors
 from mailer.cli.context import Context
 
 # Command -> module of this package; loaded when used, so that a command starts fast.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "init": "workspace",
+}
 
 
 class Commands(click.Group):

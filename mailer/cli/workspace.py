@@ -1,0 +1,33 @@
+"""``mailer init``: make a folder a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mailer.settings import workspace
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+def init(folder: Path) -> None:
+    """Make FOLDER a workspace: settings, templates, segments and keys.
+
+    In a workspace it adds what is missing; it never overwrites a file.
+
+    \b
+    Example: mailer init our-emails
+    """
+    made = workspace.make(folder)
+    for path in made.added:
+        click.echo(f"added   {path}")
+    if not made.added:
+        click.echo(f"{folder} is a workspace already; nothing was missing.")
+        return
+    if made.kept:
+        click.echo(f"kept    {made.kept} that were there")
+    click.echo(f"\nNext: edit {folder / workspace.SETTINGS}, then cd {folder}.")
+
+
+COMMANDS: dict[str, click.Command] = {"init": init}

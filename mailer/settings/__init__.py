@@ -1,0 +1,242 @@
+"""The workspace's settings: TOML files, the shipped rules, and the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mailer import errors
+from mailer.core import provider, tracking
+from mailer.settings import document, secret
+from mailer.settings.document import parse, read
+from mailer.settings.workspace import SETTINGS, shipped
+
+__all__ = ["Settings", "load", "parse", "read", "shipped"]
+
+PROVIDERS = Path("config", "providers.toml")
+DEADLINES = Path("config", "deadlines.toml")
+
+_MINUTES = (15, 30, 60, 120, 240)  # facts: providers ask for 15 minutes and more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Organization:
+    """Who writes: the words that templates use and the law wants to see."""
+
+    name: str
+    committee: str
+    address: str
+    disclaimer: str
+    tax_line: str
+    website: str
+    from_: str
+    help_: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a server listens, and how others write it."""
+
+    host: str = "127.0.0.1"
+    port: int
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            message = f"port {self.port}: write a number from 0 to 65535"
+            raise ValueError(message)
+        url = self.url or f"http://{self.host}:{self.port}"
+        if not url.startswith(("http://", "https://")):
+            message = f'"{url}": a url begins with https:// or http://'
+            raise ValueError(message)
+        object.__setattr__(self, "url", url.rstrip("/"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """What is done with the links of messages."""
+
+    own_domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """When a deferred message is tried again."""
+
+    schedule: tuple[timedelta, ...] = tuple(timedelta(minutes=one) for one in _MINUTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What this machine does."""
+
+    processes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.processes is not None and self.processes < 1:
+            message = f"processes {self.processes}: write 1 or more"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """What config/settings.toml holds."""
+
+    organization: Organization
+    public: Address = field(default_factory=lambda: Address(port=8080))
+    private: Address = field(default_factory=lambda: Address(port=8081))
+    links: Links = field(default_factory=Links)
+    source: Mapping[str, provider.Source]
+    retry: Retry = field(default_factory=Retry)
+    work: Work = field(default_factory=Work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """What config/deadlines.toml holds."""
+
+    deadline: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Providers:
+    """What config/providers.toml holds."""
+
+    provider: Mapping[str, provider.Provider] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """The user and password that a sender of webhooks shows."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a workspace says about itself."""
+
+    database: str | None = field(default=None, repr=False)  # may hold a password
+    organization: Organization
+    public: Address
+    private: Address
+    links: Links
+    sources: tuple[provider.Source, ...]
+    providers: tuple[provider.Provider, ...]
+    deadlines: Mapping[str, datetime]
+    retry: tuple[timedelta, ...]
+    workers: int | None
+    actblue: Credentials | None
+    keys: tracking.Ring = field(repr=False)
+    fingerprint: str = ""
+
+
+def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of the workspace at *root*.
+
+    Raises NotFound when *root* is no workspace, Invalid with every problem.
+    """
+    environment = os.environ if environment is None else environment
+    if not (root / SETTINGS).is_file():
+        message = f"{root}: no workspace (no {SETTINGS}): run `mailer init {root}`"
+        raise errors.NotFound(message)
+    file, deadlines, providers, keys, database, actblue = _all(
+        lambda: read(root / SETTINGS, File, file=str(SETTINGS)),
+        lambda: layered(root, DEADLINES, Deadlines, base=None),
+        lambda: layered(root, PROVIDERS, Providers, base=shipped(PROVIDERS)),
+        lambda: secret.ring(root, environment=environment),
+        lambda: secret.get("MAILER_DATABASE_URL", environment=environment),
+        lambda: _actblue(environment=environment),
+    )
+    loaded = Settings(
+        database=database,
+        organization=file.organization,
+        public=file.public,
+        private=file.private,
+        links=file.links,
+        sources=_sources(file, environment=environment),
+        providers=tuple(providers.provider.values()),
+        deadlines=deadlines.deadline,
+        retry=file.retry.schedule,
+        workers=file.work.processes,
+        actblue=actblue,
+        keys=keys,
+    )
+    return dataclasses.replace(loaded, fingerprint=fingerprint(loaded))
+
+
+def _all(*steps: Callable[[], Any]) -> list[Any]:
+    """Return what each step returns, or raise the problems of all of them."""
+    found: list[Any] = []
+    problems: list[errors.Problem] = []
+    for step in steps:
+        try:
+            found.append(step())
+        except errors.Invalid as error:
+            problems.extend(error.problems)
+    if problems:
+        raise errors.Invalid(problems)
+    return found
+
+
+def layered(
+    root: Path, path: Path, into: type[document.T], *, base: Path | None
+) -> document.T:
+    """Read the file *path* of the workspace, laid over that of *base* key by key."""
+    values: dict[str, Any] = {}
+    places: dict[str, int] = {}
+    if base is not None and base.is_file():
+        values, places = document.load(base, file=str(path))
+    own = root / path
+    if own.is_file() and (base is None or own.resolve() != base.resolve()):
+        above, places = document.load(own, file=str(path))
+        values = document.overridden(values, above)
+    return parse(values, into, file=str(path), places=places)
+
+
+def _sources(
+    file: File, *, environment: Mapping[str, str]
+) -> tuple[provider.Source, ...]:
+    """Give each source its password."""
+    found = []
+    for source in file.source.values():
+        name = f"MAILER_SOURCE_{source.name.upper().replace('-', '_')}_PASSWORD"
+        password = secret.get(name, environment=environment)
+        found.append(dataclasses.replace(source, password=password))
+    return tuple(found)
+
+
+def _actblue(*, environment: Mapping[str, str]) -> Credentials | None:
+    user = secret.get("MAILER_ACTBLUE_USER", environment=environment)
+    password = secret.get("MAILER_ACTBLUE_PASSWORD", environment=environment)
+    if user is None and password is None:
+        return None
+    if user is None or password is None:
+        message = "set both MAILER_ACTBLUE_USER and MAILER_ACTBLUE_PASSWORD, or neither"
+        raise errors.Invalid(message)
+    return Credentials(user=user, password=password)
+
+
+def fingerprint(chosen: Settings) -> str:
+    """Return what must be the same on every machine, as 16 hex digits."""
+    shared = (
+        chosen.organization,
+        chosen.public.url,
+        chosen.links,
+        chosen.sources,  # without passwords: repr hides them
+        chosen.providers,
+        chosen.deadlines,
+        chosen.retry,
+        sorted((number, key.hex()) for number, key in chosen.keys.keys.items()),
+        chosen.keys.current,
+    )
+    text = json.dumps(shared, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
