@@ -2,7 +2,7 @@
 
 -- The one clock of SQL.  Rehearsals in time-lapse and tests set an offset.
 CREATE TABLE clock (
-    only boolean PRIMARY KEY DEFAULT true CONSTRAINT clock_is_one_row CHECK (only),
+    one boolean PRIMARY KEY DEFAULT true CONSTRAINT clock_is_one_row CHECK (one),
     shift interval NOT NULL DEFAULT interval '0'
 );
 INSERT INTO clock DEFAULT VALUES;

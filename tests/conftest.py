@@ -1,0 +1,101 @@
+"""One real PostgreSQL for a run of the tests, and a fresh database for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from mailer.store import database, embedded, migrate
+
+# Nothing of a test has to survive a power cut.
+SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "64MB",
+    "autovacuum": "off",
+}
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[str]:
+    """The address of a server for this run: MAILER_TEST_SERVER, else one of our own."""
+    given = os.environ.get("MAILER_TEST_SERVER")
+    if given is not None:
+        yield given
+        return
+    folder = Path(tempfile.mkdtemp(prefix="mailer-tests-"))
+    with embedded.using(folder, settings=SETTINGS, linger=0, temporary=True) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def database_template(database_server: str) -> Iterator[str]:
+    """The name of a database that has every migration and no rows."""
+    name = f"mailer_template_{uuid4().hex[:12]}"
+
+    async def made() -> None:
+        await _execute(database_server, f"CREATE DATABASE {name}")
+        async with database.opened(_named(database_server, name), size=1) as pool:
+            await migrate.ensure(pool)
+
+    asyncio.run(made())
+    yield name
+    asyncio.run(_execute(database_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def database_url(
+    database_server: str, database_template: str, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
+    """The address of a migrated database that only this test has."""
+    mark = hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:8]
+    name = f"mailer_test_{mark}_{uuid4().hex[:8]}"
+    await _execute(
+        database_server,
+        f"CREATE DATABASE {name} TEMPLATE {database_template} STRATEGY file_copy",
+    )
+    yield _named(database_server, name)
+    await _execute(database_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[database.Pool]:
+    """Connections to a migrated database that only this test has."""
+    async with database.opened(database_url) as pool:
+        yield pool
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A workspace folder; commands in it use this test's database."""
+    monkeypatch.setenv("MAILER_DATABASE_URL", database_url)
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return folder
+
+
+def _named(url: str, name: str) -> str:
+    """Return *url* with another database."""
+    scheme, place, _, query, fragment = urlsplit(url)
+    return urlunsplit((scheme, place, f"/{name}", query, fragment))
+
+
+async def _execute(url: str, statement: str) -> None:
+    """Run one statement outside of any transaction."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
