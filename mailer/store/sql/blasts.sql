@@ -26,12 +26,12 @@ ORDER BY id DESC;
 -- name: move
 -- Change the state if it is still what the mover saw.
 UPDATE blast
-SET state = :after,
-    resumes = :resumes,
+SET state = :after::blast_state,
+    resumes = :resumes::blast_state,
     reason = COALESCE(:why, reason),
-    launched_at = CASE WHEN :after = 'launching' THEN COALESCE(launched_at, mailer_now())
+    launched_at = CASE WHEN :after::blast_state = 'launching' THEN COALESCE(launched_at, mailer_now())
                        ELSE launched_at END,
-    ended_at = CASE WHEN :after IN ('done', 'cancelled', 'expired') THEN mailer_now() END
+    ended_at = CASE WHEN :after::blast_state IN ('done', 'cancelled', 'expired') THEN mailer_now() END
 WHERE id = :id AND state = :before
 RETURNING id;
 
