@@ -32,8 +32,13 @@ _LOST = (
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,  # disk full, out of memory
 )
 
+# What asyncpg raises for an address that is wrong or a server that refuses us.
+_CONNECT = (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+OLDEST = 15  # UNIQUE NULLS NOT DISTINCT, MERGE
 CONNECT_TIMEOUT = 10.0  # seconds; a database that does not answer is unavailable
 COMMAND_TIMEOUT = 300.0  # seconds; a launch of millions takes minutes, a hang more
 
@@ -142,7 +147,14 @@ class Pool:
 
 
 async def _prepare(raw: Any) -> None:
-    """Teach a new connection our types: jsonb as Python values."""
+    """Refuse an old server; teach a new connection our types."""
+    version = raw.get_server_version()
+    if version.major < OLDEST:
+        message = (
+            f"the database is PostgreSQL {version.major}.{version.minor}: mailer needs "
+            f"{OLDEST} or newer"
+        )
+        raise errors.Unavailable(message)
     await raw.set_type_codec(
         "jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog"
     )
@@ -163,7 +175,9 @@ async def opened(url: str, *, size: int = 10) -> AsyncIterator[Pool]:
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
         )
-    except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+    except errors.MailerError:
+        raise  # Unavailable is a ConnectionError too
+    except (OSError, TimeoutError, ValueError, *_CONNECT) as error:
         message = f"the database does not answer: {type(error).__name__}: {error}"
         raise errors.Unavailable(message) from error
     try:
