@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 QUOTED = 60  # characters of a wrong value that a message shows
 
@@ -36,6 +37,13 @@ class Unavailable(MailerError, ConnectionError):
     """Something that we need cannot be had now: database, port, disk, server."""
 
 
+class Severity(StrEnum):
+    """Whether a problem stops us."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One fault of an input: where it is, what it is, what would be right."""
@@ -44,6 +52,7 @@ class Problem:
     file: str | None = None
     line: int | None = None
     key: str | None = None
+    severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
         """Return ``file:line: key: message``, leaving out what is unknown."""
