@@ -106,7 +106,7 @@ def test_hostile_headers_are_read_back_as_text_and_add_none(
     assert message.keys() == NAMES
     assert message["Subject"] == header.clean(subject)
     assert message["To"].addresses[0].addr_spec == "ada@example.net"
-    # Python 3.11 reads a space between encoded words of a phrase, against RFC 2047 §6.2.
+    # Python 3.11 keeps the space between encoded words, against RFC 2047 §6.2.
     shown = "".join(message["To"].addresses[0].display_name.split())
     assert shown == "".join(header.clean(name).split())
     assert not message.defects
