@@ -1,0 +1,132 @@
+"""A real SMTP server that plays what a test scripts, and keeps what it gets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+
+from mailer.core.provider import Source, Tls
+from mailer.mail import sink
+from mailer.mail.sink import Act, Conversation, Then
+
+__all__ = ["Act", "Received", "Sink", "Then", "serving"]
+
+EHLO = ("mx.test", "PIPELINING", "SIZE 10000000", "8BITMIME", "ENHANCEDSTATUSCODES")
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message, as it arrived."""
+
+    sender: str | None
+    recipient: str
+    content: bytes
+
+    @property
+    def message(self) -> EmailMessage:
+        """Read it by the standard library's parser."""
+        message = BytesParser(policy=policy.default).parsebytes(self.content)
+        assert isinstance(message, EmailMessage)
+        return message
+
+
+@dataclass
+class Sink:
+    """The hands of a test on the server.
+
+    Stages of a script: connect, ehlo, mail, rcpt, data, body (while it comes), dot.
+    """
+
+    port: int = 0
+    extensions: tuple[str, ...] = EHLO
+    accepted: list[Received] = field(default_factory=list)
+    connections: int = 0
+    heard: list[str] = field(default_factory=list)  # every RCPT TO
+    dots: int = 0  # answered or not
+    _script: dict[tuple[str, str], list[Act]] = field(default_factory=dict)
+    _waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+
+    def script(self, address: str, *acts: str | Act, at: str = "rcpt") -> None:
+        """Answer *address* with *acts* in turn; the last one repeats.
+
+        *address* is the recipient's, but the sender's at mail, and "" at connect
+        and ehlo.
+        """
+        self._script[at, address] = [
+            act if isinstance(act, Act) else Act(act) for act in acts
+        ]
+
+    @property
+    def source(self) -> Source:
+        """A source that sends here."""
+        return Source(name="sink", port=self.port, tls=Tls.NONE, helo="mailer.test")
+
+    async def received(self, count: int) -> list[Received]:
+        """Wait until *count* messages were accepted.  TimeoutError after 5 s."""
+        if len(self.accepted) < count:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((count, waiter))
+            async with asyncio.timeout(5):
+                await waiter
+        return self.accepted
+
+    def _say(self, stage: str, address: str, usual: str) -> Act:
+        acts = self._script.get((stage, address), [])
+        if not acts:
+            return Act(usual)
+        return acts.pop(0) if len(acts) > 1 else acts[0]
+
+    def connected(self, client: Conversation) -> Act:
+        self.connections += 1
+        return self._say("connect", "", "220 mx.test ESMTP")
+
+    def ehlo(self, client: Conversation) -> Act:
+        lines = [f"250-{line}" for line in self.extensions]
+        lines[-1] = lines[-1].replace("-", " ", 1)
+        return self._say("ehlo", "", "\n".join(lines))
+
+    def mail(self, client: Conversation, sender: str) -> Act:
+        return self._say("mail", sender, "250 2.1.0 OK")
+
+    def rcpt(self, client: Conversation, address: str) -> Act:
+        self.heard.append(address)
+        return self._say("rcpt", address, "250 2.1.5 OK")
+
+    def data(self, client: Conversation) -> Act:
+        return self._say("data", client.recipients[0], "354 Go on")
+
+    def body(self, client: Conversation, size: int) -> Act | None:
+        address = client.recipients[0]
+        if ("body", address) not in self._script:
+            return None
+        return self._say("body", address, "")
+
+    def message(self, client: Conversation, content: bytes) -> Act:
+        self.dots += 1
+        recipient = client.recipients[0]
+        act = self._say("dot", recipient, "250 2.0.0 Queued")
+        if sink.is_yes(act):
+            content = sink.unstuffed(content)
+            self.accepted.append(
+                Received(sender=client.sender, recipient=recipient, content=content)
+            )
+            for count, waiter in self._waiting:
+                if len(self.accepted) >= count and not waiter.done():
+                    waiter.set_result(None)
+        return act
+
+    def left(self, client: Conversation) -> None:
+        pass
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Sink]:
+    """Serve a sink on a free port of 127.0.0.1, in the loop of the test."""
+    served = Sink()
+    async with sink.serving(served) as served.port:
+        yield served
