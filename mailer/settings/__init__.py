@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mailer import errors
-from mailer.core import provider, tracking
+from mailer.core import bounce, provider, tracking
 from mailer.settings import document, secret
 from mailer.settings.document import parse, read
 from mailer.settings.workspace import SETTINGS, shipped
@@ -21,6 +21,7 @@ from mailer.settings.workspace import SETTINGS, shipped
 __all__ = ["Settings", "load", "parse", "read", "shipped"]
 
 PROVIDERS = Path("config", "providers.toml")
+BOUNCES = Path("config", "bounces.toml")
 DEADLINES = Path("config", "deadlines.toml")
 
 _MINUTES = (15, 30, 60, 120, 240)  # facts: providers ask for 15 minutes and more
@@ -113,6 +114,13 @@ class Providers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bounces:
+    """What config/bounces.toml holds."""
+
+    rule: Mapping[str, bounce.Rule] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
     """The user and password that a sender of webhooks shows."""
 
@@ -131,6 +139,7 @@ class Settings:
     links: Links
     sources: tuple[provider.Source, ...]
     providers: tuple[provider.Provider, ...]
+    bounces: bounce.Rules
     deadlines: Mapping[str, datetime]
     retry: tuple[timedelta, ...]
     workers: int | None
@@ -148,10 +157,11 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
     if not (root / SETTINGS).is_file():
         message = f"{root}: no workspace (no {SETTINGS}): run `mailer init {root}`"
         raise errors.NotFound(message)
-    file, deadlines, providers, keys, database, actblue = _all(
+    file, deadlines, providers, bounces, keys, database, actblue = _all(
         lambda: read(root / SETTINGS, File, file=str(SETTINGS)),
         lambda: layered(root, DEADLINES, Deadlines, base=None),
         lambda: layered(root, PROVIDERS, Providers, base=shipped(PROVIDERS)),
+        lambda: layered(root, BOUNCES, Bounces, base=shipped(BOUNCES)),
         lambda: secret.ring(root, environment=environment),
         lambda: secret.get("MAILER_DATABASE_URL", environment=environment),
         lambda: _actblue(environment=environment),
@@ -164,6 +174,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         links=file.links,
         sources=_sources(file, environment=environment),
         providers=tuple(providers.provider.values()),
+        bounces=bounce.Rules(rules=tuple(bounces.rule.values())),
         deadlines=deadlines.deadline,
         retry=file.retry.schedule,
         workers=file.work.processes,
@@ -233,6 +244,7 @@ def fingerprint(chosen: Settings) -> str:
         chosen.links,
         chosen.sources,  # without passwords: repr hides them
         chosen.providers,
+        chosen.bounces,
         chosen.deadlines,
         chosen.retry,
         sorted((number, key.hex()) for number, key in chosen.keys.keys.items()),
