@@ -203,9 +203,9 @@ def test_swapping_two_variants_mirrors_the_lift(arms: list[Tally]) -> None:
 
     low, high = one.bounds(stats.z())
     other_low, other_high = other.bounds(stats.z())
-    assert (1 + one.ratio) * (1 + other.ratio) == pytest.approx([1.0])
-    assert (1 + low) * (1 + other_high) == pytest.approx([1.0])
-    assert (1 + high) * (1 + other_low) == pytest.approx([1.0])
+    assert (1 + one.ratio) * (1 + other.ratio) == pytest.approx([1.0], rel=1e-3)
+    assert (1 + low) * (1 + other_high) == pytest.approx([1.0], rel=1e-3)  # near -1
+    assert (1 + high) * (1 + other_low) == pytest.approx([1.0], rel=1e-3)
     assert one.p == pytest.approx(other.p)
 
 
