@@ -50,12 +50,13 @@ class Rules:
     multipliers: tuple[Decimal | int, ...] = (
         1, Decimal("1.5"), 2, 3, 5,
     )  # fmt: skip
-    minimum: Decimal | int = 20
+    minimum: Decimal | int = 5
     percent: Decimal | int = 0  # 5 is five percent more
     flat: Decimal | int = 0
     step: Decimal | int = 5
     cap: Decimal | int | None = None
-    fallback: tuple[Decimal | int, ...] = ()  # for non-donors; else from the minimum
+    # For people who never gave; when empty, the ladder starts from the minimum.
+    fallback: tuple[Decimal | int, ...] = (3, 10, 25, 50, 100)
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -67,7 +68,7 @@ class Rules:
 
 
 def ask(
-    giving: Giving, rules: Rules, *, left: Decimal | int | None = None
+    giving: Giving, rules: Rules | None = None, *, left: Decimal | int | None = None
 ) -> tuple[Decimal, ...]:
     """Return the amounts to ask for, rising, each once.
 
@@ -75,6 +76,7 @@ def ask(
     is nothing to ask for, and the ladder is empty.
     """
     _refuse("left", left)
+    rules = rules or LADDER
     base = _base(giving, rules.base)
     if base is None and rules.fallback:
         asks = [Decimal(one) for one in rules.fallback]
@@ -117,3 +119,6 @@ def _refuse(name: str, value: object) -> None:
         raise errors.Invalid(f"{name} is {value}: no amount")
     if isinstance(value, (int, Decimal)) and value < 0:
         raise errors.Invalid(f"{name} is {value}: it can't be negative")
+
+
+LADDER = Rules()  # where nobody said otherwise

@@ -9,7 +9,9 @@ from mailer import errors
 from mailer.core import money
 
 # Blackbaud's worked rule: minimum 20, plus 5 %, plus $5, to the nearest $5.
-DYNAMIC = money.Rules(multipliers=(1,), minimum=20, percent=5, flat=5, step=5)
+DYNAMIC = money.Rules(
+    multipliers=(1,), minimum=20, percent=5, flat=5, step=5, fallback=()
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def test_the_worked_rule_gives_the_published_asks(giving: Giving, asked: str) ->
 def test_a_ladder_starts_from_the_gift_that_the_rules_name(
     base: money.Base, lowest: str
 ) -> None:
-    rules = money.Rules(base=money.Base(base), minimum=3)
+    rules = money.Rules(base=money.Base(base))
 
     asks = money.ask(gave("90", "20", "10"), rules)
 
