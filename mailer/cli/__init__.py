@@ -14,6 +14,8 @@ from mailer.cli.context import Context
 # Command -> module of this package; loaded when used, so that a command starts fast.
 COMMANDS: dict[str, str] = {
     "init": "workspace",
+    "import": "people",
+    "subscriber": "people",
 }
 
 

@@ -4,7 +4,7 @@ from importlib import resources
 
 import pytest
 
-from mailer.core import blast, delivery
+from mailer.core import blast, delivery, suppression
 from mailer.store import database
 
 NOUNS = sorted(
@@ -16,6 +16,7 @@ NOUNS = sorted(
 # Enumeration of the schema -> the words of core.
 WORDS = {
     "blast_state": {state.value for state in blast.State},
+    "suppression_reason": {reason.value for reason in suppression.Reason},
     "delivery_state": {state.value for state in delivery.State},
 }
 
@@ -23,10 +24,13 @@ WORDS = {
 @pytest.mark.parametrize("noun", NOUNS)
 async def test_every_query_prepares(noun: str, db: database.Pool) -> None:
     wrong = {}
-    async with database.connection(db) as tx:
+    async with database.transaction(db) as tx:
         for name, query in database.load(noun).items():
             try:
-                await tx.raw.prepare(query.sql)
+                async with tx.raw.transaction():
+                    await tx.raw.prepare(query.sql)
+                    if "\nCREATE TEMP " in query.sql:  # later queries use it
+                        await tx.raw.execute(query.sql)
             except Exception as error:  # noqa: BLE001 - all of them at once
                 wrong[name] = f"{type(error).__name__}: {error}"
 
