@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from mailer.store import database, embedded, migrate
+from tests import tools
 
 # Nothing of a test has to survive a power cut.
 SETTINGS = {
@@ -24,6 +25,27 @@ SETTINGS = {
     "shared_buffers": "64MB",
     "autovacuum": "off",
 }
+
+
+def pytest_report_header() -> list[str]:
+    """Say which of the system's tools are there."""
+    return [
+        f"{tool.marker}: {tool.find() or f'left out ({tool.cure})'}"
+        for tool in tools.TOOLS
+    ]
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out the tests whose tools are missing; the header says which."""
+    missing = {tool.marker for tool in tools.TOOLS if tool.find() is None}
+    out = [
+        item for item in items if any(item.get_closest_marker(name) for name in missing)
+    ]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
 
 
 @pytest.fixture(scope="session")

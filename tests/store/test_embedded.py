@@ -20,6 +20,7 @@ import pytest
 from mailer import errors
 from mailer.store import embedded, programs
 from mailer.store.postmaster import Place
+from tests import tools
 
 # Killing a process loses nothing that the kernel has; only a power cut would.
 SETTINGS = {"fsync": "off"}
@@ -312,50 +313,28 @@ def test_programs_in_a_closed_folder_are_copied_to_an_open_one(tmp_path: Path) -
         assert path.stat().st_mode & 0o444 == 0o444, path
 
 
-def python_of_nobody() -> str | None:
-    """Return a Python that the user nobody can run; root's own may be closed."""
-    for python in (sys.executable, "/usr/bin/python3"):
-        try:
-            subprocess.run(
-                [python, "-c", "import sys; assert sys.version_info >= (3, 11)"],
-                check=True,
-                capture_output=True,
-                cwd="/",
-                user="nobody",
-            )
-        except (OSError, subprocess.SubprocessError):
-            continue
-        return python
-    return None
-
-
-ROOT = os.getuid() == 0
-PYTHON_OF_NOBODY = python_of_nobody() if ROOT else None
-
-if PYTHON_OF_NOBODY is not None:
-
-    def test_an_ordinary_user_needs_no_root(
-        tmp_path_factory: pytest.TempPathFactory,
-    ) -> None:
-        nobody = pwd.getpwnam("nobody")
-        source = Path(embedded.__file__).parents[2]
-        folder = Path("/tmp") / f"mailer-nobody-{os.getpid()}"
-        folder.mkdir()
-        shutil.chown(folder, nobody.pw_uid, nobody.pw_gid)
-        try:
-            said = subprocess.run(
-                [str(PYTHON_OF_NOBODY), "-W", "error", "-c", USER, str(folder / "x")],
-                env={"PYTHONPATH": f"{source}:{programs.found().parents[2]}"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                cwd=folder,
-                user=nobody.pw_uid,
-                group=nobody.pw_gid,
-                extra_groups=[],
-                check=False,
-            )
-            assert (said.stdout, said.stderr) == ("ready\n", "")
-            await_end(Place(folder / "x"))
-        finally:
-            shutil.rmtree(folder)
+@pytest.mark.nobody
+def test_an_ordinary_user_needs_no_root() -> None:
+    nobody = pwd.getpwnam("nobody")
+    source = Path(embedded.__file__).parents[2]
+    # Not tmp_path: the folders above it are root's alone.
+    folder = Path("/tmp") / f"mailer-nobody-{os.getpid()}"
+    folder.mkdir()
+    shutil.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    try:
+        said = subprocess.run(
+            [str(tools.python_of_nobody()), "-W", "error", "-c", USER, f"{folder}/x"],
+            env={"PYTHONPATH": f"{source}:{programs.found().parents[2]}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            user=nobody.pw_uid,
+            group=nobody.pw_gid,
+            extra_groups=[],
+            check=False,
+        )
+        assert (said.stdout, said.stderr) == ("ready\n", "")
+        await_end(Place(folder / "x"))
+    finally:
+        shutil.rmtree(folder)
