@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "init": "workspace",
     "import": "people",
     "subscriber": "people",
+    "sink": "sink",
 }
 
 

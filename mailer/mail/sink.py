@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Protocol, cast
 
 # Bounds memory against a client that never ends its line, RFC 5321 §4.5.3.1.4.
 LINE = 4096
@@ -94,8 +94,8 @@ class Conversation(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are no asyncio.Transport by inheritance.
+        self._transport = cast("asyncio.Transport", transport)
         self._talking.add(self)
         self._do(self.host.connected(self))
 

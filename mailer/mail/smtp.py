@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
+from typing import cast
 
 import aiosmtplib
 
@@ -88,8 +89,7 @@ async def _open(source: Source, *, limits: Limits, tls: Tls) -> Session:
     except BaseException:
         client.close()
         raise
-    transport = client.transport
-    assert isinstance(transport, asyncio.Transport)
+    transport = cast("asyncio.Transport", client.transport)
     session = Session(extensions=client.esmtp_extensions, limits=limits)
     transport.set_protocol(session)
     session.connection_made(transport)

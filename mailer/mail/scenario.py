@@ -1,0 +1,121 @@
+"""The part that each simulated mailbox provider plays, read from a TOML file.
+
+What an address meets (unknown user, full mailbox, greylisting …) is a function of
+the address: a second run meets the same.  The words are the providers' own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from importlib import resources
+from pathlib import Path
+
+from mailer import errors
+from mailer.core.provider import OTHER, Rate
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+NEVER = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of all addresses, 0 to 1."""
+
+    value: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """Read ``"2.5%"``.  ValueError if it is no share."""
+        match = _PERCENT.fullmatch(text.strip())
+        if match is None or float(match[1]) > 100:
+            message = f'"{text}" is no share: write "0%" to "100%"'
+            raise ValueError(message)
+        return cls(float(match[1]) / 100)
+
+    def has(self, address: str, trait: str) -> bool:
+        """Tell whether *address* is in the share of those with *trait*."""
+        if not self.value:
+            return False
+        digest = hashlib.blake2b(f"{trait} {address}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") < self.value * 2**64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What a provider says; "\\n" separates the lines of a reply."""
+
+    unknown: str = "550 5.1.1 User unknown"
+    full: str = "452 4.2.2 Mailbox full"
+    greylisted: str = "450 4.7.1 Greylisted, please try again later"
+    slow: str = "451 4.7.1 Too many messages, slow down"
+    banned: str = "421 4.7.0 Too many messages, try again later"
+    crowded: str = "421 4.7.0 Too many concurrent connections"
+    enough: str = "421 4.7.0 Too many messages on this connection"
+    refused: str = "554 5.7.1 Message refused by policy"
+    accepted: str = "250 2.0.0 OK"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """How one provider behaves."""
+
+    name: str
+    domains: tuple[str, ...] = ()
+    latency: timedelta = NEVER  # before RCPT and the final dot are answered
+    connections: int | None = None  # at once; the next one is told `crowded`
+    messages: int | None = None  # on one connection, then `enough` and it closes
+    rate: Rate = field(default_factory=lambda: Rate.parse("unlimited"))
+    burst: int = 20  # messages that may come at once before `slow` is said
+    patience: int = 50  # `slow` replies in ten minutes, then it bans
+    penalty: timedelta = NEVER  # how long all is answered by `banned`
+    unknown: Share = field(default_factory=Share)  # no such user
+    full: Share = field(default_factory=Share)  # mailbox full, each time
+    greylisted: Share = field(default_factory=Share)  # put off on the first try
+    greylisting: timedelta = NEVER  # how long a second try is too early
+    refused: Share = field(default_factory=Share)  # at the dot: policy
+    broken: Share = field(default_factory=Share)  # hangs up in the body, first try
+    dropped: Share = field(default_factory=Share)  # takes it, hangs up unanswered
+    says: Words = field(default_factory=Words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """All parts of a play."""
+
+    provider: Mapping[str, Part] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        owners: dict[str, str] = {}
+        for part in self.provider.values():
+            for domain in part.domains:
+                other = owners.setdefault(domain, part.name)
+                if other != part.name:
+                    message = f'"{domain}" belongs to {other} and to {part.name}'
+                    raise ValueError(message)
+
+    def casting(self) -> Mapping[str, Part]:
+        """Return the part by domain; OTHER plays for every other domain."""
+        cast = {
+            domain: part for part in self.provider.values() for domain in part.domains
+        }
+        return cast | {OTHER: self.provider.get(OTHER, Part(name=OTHER))}
+
+
+def path(name: str) -> Path:
+    """Return the file of a shipped scenario, or *name* as a file.
+
+    Raises NotFound, which names the shipped ones.
+    """
+    folder = Path(str(resources.files("mailer.mail"))) / "scenarios"
+    found = folder / f"{name}.toml"
+    if found.is_file():
+        return found
+    if Path(name).is_file():
+        return Path(name)
+    known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+    message = f"{name}: no such scenario: name a file, or one of {known}"
+    raise errors.NotFound(message)
