@@ -1,0 +1,204 @@
+"""What came back from a message, and which people it counts.
+
+An event gets its id at receipt, so that loading it twice changes nothing.  People are
+counted once a blast, in the hour of their first event of a kind: whatever order the
+events arrive in, the counts are those of the events in order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import DecimalException
+from enum import StrEnum
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from mailer import errors
+from mailer.core import donation
+from mailer.core.donation import Gift
+from mailer.core.tracking import Label
+
+LONGEST_AGENT = 300  # characters; longer ones are nobody's browser
+
+
+class Kind(StrEnum):
+    """What happened."""
+
+    OPEN = "open"
+    CLICK = "click"
+    UNSUBSCRIBE = "unsubscribe"
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
+    DONATION = "donation"
+
+
+URGENT = frozenset(Kind) - {Kind.OPEN, Kind.CLICK}  # may forbid a message; never lost
+
+
+class Queue(StrEnum):
+    """The two spools: what may forbid a message never waits behind clicks."""
+
+    URGENT = "urgent"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that came back."""
+
+    id: UUID
+    at: datetime
+    kind: Kind
+    blast: int | None = None
+    subscriber: int | None = None
+    link: int | None = None
+    label: Label = Label.HUMAN
+    reasons: tuple[str, ...] = ()
+    rules: int = 0
+    agent: str | None = None
+    ip: str | None = None  # truncated
+    gift: Gift | None = None
+    body: Mapping[str, Any] | None = None  # what the sender of a hook said
+
+    @property
+    def queue(self) -> Queue:
+        """Return the spool that it goes through."""
+        return Queue.URGENT if self.kind in URGENT else Queue.BULK
+
+
+def new_id(at: datetime, random: bytes) -> UUID:
+    """Make a UUIDv7 (RFC 9562 §5.7) of the instant and ten random bytes."""
+    number = int.from_bytes(random[:10], "big")
+    high = number >> 62 & 0xFFF
+    low = number & (1 << 62) - 1
+    milliseconds = int(at.timestamp() * 1000)
+    return UUID(int=milliseconds << 80 | 7 << 76 | high << 64 | 2 << 62 | low)
+
+
+def gift_id(gift: Gift) -> UUID:
+    """Return the id of the event of *gift*: the same however often it is told."""
+    return uuid5(NAMESPACE_URL, f"mailer:gift:{gift.sender}:{gift.external_id}")
+
+
+def clean(text: str, *, longest: int = LONGEST_AGENT) -> str:
+    """Return text of strangers as what PostgreSQL takes: no NUL, no lone surrogate."""
+    kept = text[:longest].encode("utf-8", "replace").decode()
+    return kept.replace("\0", "")
+
+
+_SHORT = {
+    "blast": "b", "subscriber": "s", "link": "l", "rules": "v", "agent": "a",
+    "ip": "p", "body": "o",
+}  # fmt: skip
+
+
+def encode(event: Event) -> bytes:
+    """Write *event* as a record of the spool: one line of JSON."""
+    line: dict[str, Any] = {
+        "i": event.id.hex,
+        "t": event.at.isoformat(),
+        "k": event.kind.value,
+    }
+    for name, short in _SHORT.items():
+        value = getattr(event, name)
+        if value is not None:
+            line[short] = value
+    if event.label is not Label.HUMAN:
+        line["m"] = event.label.value
+    if event.reasons:
+        line["r"] = event.reasons
+    if event.gift is not None:
+        line["g"] = donation.as_json(event.gift)
+    return json.dumps(line, separators=(",", ":")).encode()
+
+
+def decode(record: bytes) -> Event:
+    """Read a record of the spool.  Raises Invalid when it is no event."""
+    try:
+        line = json.loads(record)
+        gift = line.get("g")
+        return Event(
+            id=UUID(line["i"]),
+            at=datetime.fromisoformat(line["t"]),
+            kind=Kind(line["k"]),
+            label=Label(line.get("m", Label.HUMAN)),
+            reasons=tuple(line.get("r", ())),
+            gift=None if gift is None else donation.from_json(gift),
+            **{name: line[short] for name, short in _SHORT.items() if short in line},
+        )
+    except (
+        ValueError, KeyError, TypeError, AttributeError, IndexError, DecimalException,
+    ) as error:  # fmt: skip
+        message = f"a record of the spool is no event: {type(error).__name__}"
+        raise errors.Invalid(message) from error
+
+
+# ── Who is counted ──────────────────────────────────────────────────────────
+
+
+class Count(StrEnum):
+    """The columns of a report that count people by what they did."""
+
+    OPENS = "opens"
+    MACHINE_OPENS = "machine_opens"
+    CLICKS = "clicks"
+    MACHINE_CLICKS = "machine_clicks"
+    UNSUBSCRIBES = "unsubscribes"
+    COMPLAINTS = "complaints"
+
+
+def count(kind: Kind, label: Label) -> Count | None:
+    """Return where a person who did this is counted; a gift is counted by itself."""
+    is_human = label is Label.HUMAN
+    match kind:
+        case Kind.OPEN:
+            return Count.OPENS if is_human else Count.MACHINE_OPENS
+        case Kind.CLICK:
+            return Count.CLICKS if is_human else Count.MACHINE_CLICKS
+        case Kind.UNSUBSCRIBE:
+            return Count.UNSUBSCRIBES
+        case Kind.COMPLAINT:
+            return Count.COMPLAINTS
+        case Kind.BOUNCE | Kind.DONATION:
+            return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engagement:
+    """When one person did something about one blast, first and last."""
+
+    first: Mapping[Count, datetime] = field(default_factory=dict)
+    last: Mapping[Count, datetime] = field(default_factory=dict)
+
+
+def engaged(before: Engagement, seen: Iterable[tuple[Count, datetime]]) -> Engagement:
+    """Return the engagement after *seen*, in whatever order it is told."""
+    first, last = dict(before.first), dict(before.last)
+    for what, at in seen:
+        first[what] = min(first.get(what, at), at)
+        last[what] = max(last.get(what, at), at)
+    return Engagement(first=first, last=last)
+
+
+def hour(at: datetime) -> datetime:
+    """Return the hour that an instant is counted in."""
+    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def changes(
+    before: Engagement, after: Engagement
+) -> Iterator[tuple[Count, datetime, int]]:
+    """Yield how counts change: one more person in an hour, or one less there.
+
+    A person whose earlier event arrives late moves to the earlier hour.
+    """
+    for what, at in after.first.items():
+        known = before.first.get(what)
+        if known is not None and hour(known) == hour(at):
+            continue
+        if known is not None:
+            yield what, hour(known), -1
+        yield what, hour(at), 1
