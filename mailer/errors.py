@@ -76,6 +76,17 @@ class Invalid(MailerError, ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+def key(path: Iterable[str | int]) -> str:
+    """Write *path* as one key, list items from 1: ``all[2].donated.count``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step + 1}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
 def nearest(wrong: object, right: Iterable[str]) -> str:
     """Say which of the *right* words was meant by a *wrong* one."""
     words = sorted(right)

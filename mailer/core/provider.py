@@ -36,7 +36,11 @@ def seconds(text: str) -> float:
 
 def duration(text: str) -> timedelta:
     """Read a duration like ``"2h"`` or ``"365d"``.  ValueError if it is none."""
-    return timedelta(seconds=seconds(text))
+    try:
+        return timedelta(seconds=seconds(text))
+    except OverflowError as error:
+        message = f'"{text}" is too long'
+        raise ValueError(message) from error
 
 
 @dataclass(frozen=True, slots=True)

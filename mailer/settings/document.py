@@ -57,6 +57,9 @@ def load(path: Path, *, file: str) -> tuple[dict[str, Any], dict[str, int]]:
         raise errors.Invalid(problem) from error
     try:
         return tomllib.loads(text, parse_float=Decimal), lines.locate(text)
+    except RecursionError:
+        problem = errors.Problem(file=file, message="nested too deeply")
+        raise errors.Invalid(problem) from None
     except tomllib.TOMLDecodeError as error:
         match = _AT_LINE.search(str(error))
         line = int(match[1]) if match and match[1] else len(text.splitlines())
@@ -98,7 +101,7 @@ def _problem(
     from mailer.settings import shape
 
     path = tuple(step for step in error["loc"] if not str(step).startswith(shape.TAG))
-    key = lines.join(path)
+    key = errors.key(path)
     return errors.Problem(
         file=file,
         line=lines.find(places, key),

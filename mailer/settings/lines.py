@@ -1,7 +1,7 @@
 """On which line of a TOML file each key stands: tomllib does not tell.
 
 The text was read by tomllib before, so it is valid: this reader is lenient.
-Keys are written as people point at them, list items from 1: ``all[2].field``.
+Keys are those of `errors.key`: ``all[2].field``.
 """
 
 from __future__ import annotations
@@ -21,17 +21,6 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _LAST_STEP = re.compile(r"(\.[^.\[\]]*|\[\d+\])$")
-
-
-def join(path: tuple[str | int, ...]) -> str:
-    """Write *path* as one key: ``("all", 1, "field")`` is ``all[2].field``."""
-    key = ""
-    for step in path:
-        if isinstance(step, int):
-            key += f"[{step + 1}]"
-        else:
-            key += f".{step}" if key else step
-    return key
 
 
 def find(lines: Mapping[str, int], key: str | None) -> int | None:

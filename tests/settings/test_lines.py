@@ -66,7 +66,3 @@ def test_a_key_that_is_missing_has_the_line_of_what_should_hold_it() -> None:
     assert lines.find(found, "arm[3].name.first") == 1
     assert lines.find(found, "other") is None
     assert lines.find(found, None) is None
-
-
-def test_a_path_is_written_as_one_key_counting_from_one() -> None:
-    assert lines.join(("all", 1, "donated", "count")) == "all[2].donated.count"
