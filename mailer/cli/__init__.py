@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "import": "people",
     "subscriber": "people",
     "sink": "sink",
+    "segment": "segment",
 }
 
 

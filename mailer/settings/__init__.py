@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from mailer import errors
-from mailer.core import bounce, provider, tracking
+from mailer.core import bounce, provider, segment, tracking
 from mailer.settings import document, secret
 from mailer.settings.document import parse, read
 from mailer.settings.workspace import SETTINGS, shipped
 
-__all__ = ["Settings", "load", "parse", "read", "shipped"]
+__all__ = ["Settings", "load", "parse", "read", "segments", "shipped"]
 
 PROVIDERS = Path("config", "providers.toml")
 BOUNCES = Path("config", "bounces.toml")
+SEGMENTS = Path("segments")
 DEADLINES = Path("config", "deadlines.toml")
 
 _MINUTES = (15, 30, 60, 120, 240)  # facts: providers ask for 15 minutes and more
@@ -196,6 +197,39 @@ def _all(*steps: Callable[[], Any]) -> list[Any]:
     if problems:
         raise errors.Invalid(problems)
     return found
+
+
+def segments(root: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the documents of the workspace's segments by name, as JSON can hold them.
+
+    Each was read by `segment.parse` and every reference followed: raises Invalid
+    with all problems of all files.
+    """
+    found: dict[str, segment.Segment] = {}
+    problems: list[errors.Problem] = []
+    places: dict[str, dict[str, int]] = {}
+    for path in sorted((root / SEGMENTS).glob("*.toml")):
+        file = str(SEGMENTS / path.name)
+        try:
+            values, places[file] = document.load(path, file=file)
+            found[path.stem] = segment.parse(path.stem, values, file=file)
+        except errors.Invalid as error:
+            problems += document.relocated(error, places.get(file, {})).problems
+    if problems:
+        raise errors.Invalid(problems)
+    try:
+        segment.check(found)
+    except errors.Invalid as error:
+        raise errors.Invalid(
+            [
+                one
+                for problem in error.problems
+                for one in document.relocated(
+                    errors.Invalid(problem), places.get(problem.file or "", {})
+                ).problems
+            ]
+        ) from None
+    return {name: one.document for name, one in found.items()}
 
 
 def layered(
