@@ -41,6 +41,18 @@ class Organization:
     from_: str
     help_: str
 
+    @property
+    def words(self) -> dict[str, str]:
+        """Return what templates may say of it, by their names for it."""
+        return {
+            "organization": self.name,
+            "committee": self.committee,
+            "postal_address": self.address,
+            "disclaimer": self.disclaimer,
+            "tax_line": self.tax_line,
+            "website": self.website,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
