@@ -55,6 +55,7 @@ class Running:
     expires_at: datetime
     priority: int
     launched_at: datetime
+    asked_at: datetime  # by the database's clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,3 +277,25 @@ async def finished(tx: database.Connection) -> list[str]:
 async def running(tx: database.Connection) -> list[Running]:
     """Return the blasts of which messages may start now."""
     return [Running(**row) for row in await tx.rows(SQL["running"])]
+
+
+async def unclosed(tx: database.Connection) -> list[str]:
+    """Return the names of the ended blasts of which messages are still owed."""
+    return [row["name"] for row in await tx.rows(SQL["unclosed"])]
+
+
+async def clock(tx: database.Connection) -> datetime:
+    """Return the time by the database's clock."""
+    found: datetime = await tx.value(SQL["clock"])
+    return found
+
+
+async def drop(tx: database.Connection, found: Blast) -> None:
+    """Forget a draft of which nothing could be read."""
+    await tx.run(SQL["drop"], id=found.id)
+
+
+async def launching(tx: database.Connection, found: Blast, *, seed: int) -> int:
+    """Draw the seed of the split, once for good; return the one that holds."""
+    held: int = await tx.value(SQL["draw"], id=found.id, seed=seed)
+    return held

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mailer.core.delivery import BlastId, SubscriberId
@@ -145,3 +145,24 @@ async def next_start(tx: database.Connection, blast: BlastId) -> datetime | None
     """Return when the next ready chunk of *blast* is due; None without one."""
     found: datetime | None = await tx.value(SQL["next_start"], blast=blast)
     return found
+
+
+async def row(
+    tx: database.Connection,
+    chunk: Chunk,
+    seq: int,
+    *,
+    topic: str,
+    excluded: Predicate | None,
+) -> Owed | None:
+    """Return one delivery of *chunk* as it is now; None when it is not owed."""
+    one = replace(chunk, seqs=(seq,))
+    found = await rows(tx, one, topic=topic, excluded=excluded)
+    return found[0] if found else None
+
+
+async def gather(
+    tx: database.Connection, blast: BlastId, seqs: Sequence[int], *, wait: timedelta
+) -> None:
+    """Have deferred rows tried again after *wait* whose retry chunk was lost."""
+    await tx.run(SQL["gather"], blast=blast, seqs=list(seqs), wait=wait)

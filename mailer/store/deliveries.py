@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -14,6 +14,10 @@ SQL = database.load("deliveries")
 
 _AUDIENCE = "/* audience */ true"
 _HELD_OUT = "/* held out */ false"
+# The lowest ranks of another draw: an exact share of each provider's people.
+_IS_HELD_OUT = """row_number() OVER (
+    PARTITION BY provider, is_suppressed ORDER BY hashint8extended(id, {seed} # 1), id
+) <= round({share} * count(*) OVER (PARTITION BY provider, is_suppressed))"""
 
 
 class Predicate(Protocol):
@@ -95,6 +99,55 @@ class Listed:
 
 
 LAUNCH_PARAMETERS = len(SQL["launch"].names)
+AUDIENCE_PARAMETERS = len(SQL["audience"].names)
+SIZE_PARAMETERS = len(SQL["size_up"].names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How many of an audience are at a provider, and how many of these suppressed."""
+
+    provider: str
+    people: int
+    suppressed: int
+
+
+async def audience(
+    tx: database.Connection, predicate: Predicate, *, topic: str, after: int, limit: int
+) -> list[SubscriberId]:
+    """Return the next people of an audience that may be mailed, by number.
+
+    The parameters of *predicate* are numbered from `AUDIENCE_PARAMETERS` + 1.
+    """
+    given = {"topic": topic, "after": after, "limit": limit}
+    found = await _over(tx, SQL["audience"], predicate, given)
+    return [row["id"] for row in found]
+
+
+async def size_up(
+    tx: database.Connection, predicate: Predicate, *, topic: str
+) -> list[Size]:
+    """Count an audience by provider, the largest first.
+
+    The parameters of *predicate* are numbered from `SIZE_PARAMETERS` + 1.
+    """
+    found = await _over(tx, SQL["size_up"], predicate, {"topic": topic})
+    return [Size(**row) for row in found]
+
+
+async def _over(
+    tx: database.Connection,
+    query: database.Query,
+    predicate: Predicate,
+    given: Mapping[str, object],
+) -> list[database.Row]:
+    """Run *query* with *predicate* in the place of its marker."""
+    assert _AUDIENCE in query.sql
+    sql = query.sql.replace(_AUDIENCE, predicate.sql)
+    rows: list[database.Row] = await tx.raw.fetch(
+        sql, *query.arguments(given), *predicate.parameters
+    )
+    return rows
 
 
 async def launch(
@@ -105,10 +158,12 @@ async def launch(
     topic: str,
     variants: int,
     seed: int,
+    holdout: float = 0.0,
 ) -> int:
     """Write the ledger of *blast* in one statement, and return its rows.
 
-    The parameters of *audience* are numbered from `LAUNCH_PARAMETERS` + 1.
+    *holdout* is the share of each provider's people that gets nothing.  The
+    parameters of *audience* are numbered from `LAUNCH_PARAMETERS` + 1.
     """
     query = SQL["launch"]
     assert _AUDIENCE in query.sql
@@ -116,6 +171,11 @@ async def launch(
         {"blast": blast, "topic": topic, "variants": variants, "seed": seed}
     )
     sql = query.sql.replace(_AUDIENCE, audience.sql)
+    if holdout > 0:
+        assert _HELD_OUT in sql
+        seed_parameter = f"${query.names.index('seed') + 1}"
+        expression = _IS_HELD_OUT.format(seed=seed_parameter, share=float(holdout))
+        sql = sql.replace(_HELD_OUT, expression)
     status: str = await tx.raw.execute(sql, *given, *audience.parameters)
     return int(status.rpartition(" ")[2])
 

@@ -42,6 +42,14 @@ class Change:
     subscriber_id: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connections:
+    """How many connections the database allows, and how many are open."""
+
+    limit: int
+    used: int
+
+
 async def enter(
     tx: database.Connection,
     id: str,
@@ -87,3 +95,10 @@ async def missing(tx: database.Connection, *, host: str) -> list[Missing]:
 async def changes(tx: database.Connection, *, back: timedelta) -> list[Change]:
     """Return about whom something changed in the time *back* from now."""
     return [Change(**row) for row in await tx.rows(SQL["changes"], back=back)]
+
+
+async def connections(tx: database.Connection) -> Connections:
+    """Return how many connections the database has."""
+    row = await tx.row(SQL["connections"])
+    assert row is not None
+    return Connections(**row)

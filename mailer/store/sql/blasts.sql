@@ -105,10 +105,22 @@ ORDER BY id;
 
 -- name: running
 -- List the blasts of which messages may start now.
-SELECT id, approved_hash, topic, expires_at, priority, launched_at, name
+SELECT id, approved_hash, topic, expires_at, priority, launched_at, name,
+       mailer_now() AS asked_at
 FROM blast
 WHERE state IN ('testing', 'deciding', 'sending')
 ORDER BY id;
+
+-- name: unclosed
+-- List the blasts that a person or the clock ended while messages were owed.
+SELECT name FROM blast b
+WHERE state IN ('cancelled', 'expired')
+  AND EXISTS (SELECT FROM chunk c WHERE c.blast_id = b.id AND c.state <> 'done')
+ORDER BY id;
+
+-- name: clock
+-- Read the clock of the database.
+SELECT mailer_now();
 
 -- name: audit
 -- Write down who did what, and why.
@@ -120,3 +132,11 @@ VALUES (:actor, :object, :action, :before, :after, :why);
 SELECT at, actor, action, before, after, why FROM audit
 WHERE object = :object
 ORDER BY id;
+
+-- name: drop
+-- Forget a draft of which nothing could be read.
+DELETE FROM blast WHERE id = :id AND state = 'draft' AND hash = '';
+
+-- name: draw
+-- Keep the seed of the split; the first one holds.
+UPDATE blast SET seed = COALESCE(seed, :seed) WHERE id = :id RETURNING seed;

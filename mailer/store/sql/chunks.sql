@@ -80,3 +80,17 @@ SELECT count(*) FROM chunk WHERE blast_id = :blast AND state <> 'done';
 -- name: next_start
 -- When is the next chunk of a blast due.
 SELECT min(start_at) FROM chunk WHERE blast_id = :blast AND state = 'ready';
+
+-- name: gather
+-- Have deferred rows tried again whose retry chunk was never written.
+INSERT INTO chunk (
+    blast_id, round, provider, pool, start_at, attempt, first_seq, last_seq, seqs
+)
+SELECT d.blast_id, d.round, d.provider,
+       (SELECT pool FROM chunk WHERE blast_id = d.blast_id ORDER BY id LIMIT 1),
+       mailer_now() + :wait, d.attempts, min(d.seq), max(d.seq),
+       array_agg(d.seq ORDER BY d.seq)
+FROM delivery d
+WHERE d.blast_id = :blast AND d.seq = ANY(:seqs::integer[]) AND d.state = 'deferred'
+GROUP BY d.blast_id, d.round, d.provider, d.attempts
+ORDER BY d.round, d.provider;

@@ -11,21 +11,27 @@ FROM (
     SELECT id, provider, kind,
            row_number() OVER (ORDER BY kind, provider, rank, id)::integer AS seq
     FROM (
-        SELECT s.id, s.provider, hashint8extended(s.id, :seed) AS rank,
-               (CASE WHEN EXISTS (
-                    SELECT FROM suppression x
-                    WHERE x.address = s.address AND (x.topic IS NULL OR x.topic = :topic)
-                      AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
-                ) OR EXISTS (
-                    SELECT FROM suppression x
-                    WHERE x.address = '@' || s.domain AND (x.topic IS NULL OR x.topic = :topic)
-                      AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
-                ) THEN 'suppressed'
-                WHEN /* held out */ false THEN 'held_out'
-                ELSE 'owed' END)::delivery_state AS kind
-        FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
-        WHERE (/* audience */ true)
-    ) AS audience
+        SELECT id, provider, rank,
+               (CASE WHEN is_suppressed THEN 'suppressed'
+                     WHEN /* held out */ false THEN 'held_out'
+                     ELSE 'owed' END)::delivery_state AS kind
+        FROM (
+            SELECT s.id, s.provider, hashint8extended(s.id, :seed) AS rank,
+                   EXISTS (
+                       SELECT FROM suppression x
+                       WHERE x.address = s.address
+                         AND (x.topic IS NULL OR x.topic = :topic)
+                         AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+                   ) OR EXISTS (
+                       SELECT FROM suppression x
+                       WHERE x.address = '@' || s.domain
+                         AND (x.topic IS NULL OR x.topic = :topic)
+                         AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+                   ) AS is_suppressed
+            FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+            WHERE (/* audience */ true)
+        ) AS audience
+    ) AS sorted
 ) AS placed;
 
 -- name: insert_rounds
@@ -104,7 +110,8 @@ WITH result AS (
         :codes::smallint[], :replies::text[], :ats::timestamptz[]
     ) AS r (seq, state, attempts, code, reply, at)
 ), was AS (
-    SELECT d.seq, d.state, COALESCE(d.variant, o.variant, 0) AS variant, d.provider
+    SELECT d.seq, d.state, d.attempts, d.provider,
+           COALESCE(d.variant, o.variant, 0) AS variant
     FROM delivery d JOIN round o ON o.blast_id = d.blast_id AND o.number = d.round
     WHERE d.blast_id = :blast AND d.seq = ANY(:seqs::integer[])
     ORDER BY d.seq
@@ -118,7 +125,8 @@ WITH result AS (
                         THEN COALESCE(d.dated_at, result.at) ELSE d.dated_at END
     FROM result JOIN was USING (seq)
     WHERE d.blast_id = :blast AND d.seq = result.seq
-      AND (was.state IN ('owed', 'deferred')
+      AND ((was.state IN ('owed', 'deferred') AND was.attempts <= result.attempts
+            AND NOT (result.state = 'deferred' AND was.attempts = result.attempts))
            OR (was.state = 'in_doubt' AND result.state IN ('sent', 'bounced', 'deferred'))
            OR (was.state IN ('expired', 'cancelled') AND result.state IN ('in_doubt', 'bounced'))
            OR (result.state = 'sent' AND was.state NOT IN ('sent', 'held_out')))
@@ -188,3 +196,36 @@ WHERE blast_id = :blast AND state = 'ready';
 -- name: last
 -- Return the last position of a blast's ledger.
 SELECT COALESCE(max(seq), 0) FROM delivery WHERE blast_id = :blast;
+
+-- name: audience
+-- Name the next people of an audience who may be mailed, by number.
+SELECT s.id, s.provider
+FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+WHERE s.id > :after AND (/* audience */ true) AND NOT EXISTS (
+    SELECT FROM suppression x
+    WHERE x.address IN (s.address, '@' || s.domain)
+      AND (x.topic IS NULL OR x.topic = :topic)
+      AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+)
+ORDER BY s.id
+LIMIT :limit;
+
+-- name: size_up
+-- Count an audience by provider, and how many of it are suppressed.
+SELECT provider, count(*) AS people, count(*) FILTER (WHERE is_suppressed) AS suppressed
+FROM (
+    SELECT s.provider,
+           EXISTS (
+               SELECT FROM suppression x
+               WHERE x.address = s.address AND (x.topic IS NULL OR x.topic = :topic)
+                 AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+           ) OR EXISTS (
+               SELECT FROM suppression x
+               WHERE x.address = '@' || s.domain AND (x.topic IS NULL OR x.topic = :topic)
+                 AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+           ) AS is_suppressed
+    FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+    WHERE (/* audience */ true)
+) AS audience
+GROUP BY provider
+ORDER BY count(*) DESC, provider;

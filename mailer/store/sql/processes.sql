@@ -28,3 +28,9 @@ ORDER BY p.id;
 SELECT c.id, c.address, c.subscriber_id FROM change c
 WHERE c.at > clock_timestamp() - :back::interval
 ORDER BY c.id;
+
+-- name: connections
+-- How many connections does the database allow, and how many are open.
+SELECT current_setting('max_connections')::integer AS limit,
+       (SELECT count(*)::integer FROM pg_stat_activity
+        WHERE backend_type = 'client backend') AS used;

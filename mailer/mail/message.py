@@ -1,0 +1,203 @@
+"""One variant's message to one person: context, links, rendering, headers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mailer.core import money, tracking
+from mailer.core.delivery import BlastId
+from mailer.core.subscriber import Subscriber
+from mailer.core.tracking import Purpose, Ring, Token
+from mailer.mail import header, mime, template
+
+_FIELDS = (
+    "first_name",
+    "last_name",
+    "email",
+    "street",
+    "city",
+    "state",
+    "zip",
+    "country",
+    "language",
+    "time_zone",
+)
+
+
+ASK = money.Rules()  # amounts of at least $20, in steps of $5, from the highest gift
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """A message as it goes on the wire, and its envelope."""
+
+    sender: str
+    recipient: str
+    data: bytes
+    html_size: int  # bytes; Gmail clips at about 102 KB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blast:
+    """What all variants of a blast share."""
+
+    id: BlastId
+    name: str
+    topic: str
+    organization: Mapping[str, str]
+    public_url: str
+    ring: Ring
+    deadline: datetime | None = None
+
+
+def context(person: Subscriber) -> dict[str, Any]:
+    """Return what a template may know of *person*; what is unknown is left out."""
+    known: dict[str, Any] = dict(person.attributes)
+    for name in _FIELDS:
+        value = getattr(person, name)
+        if value:
+            known[name] = value
+    giving = person.giving
+    known["gift_count"] = giving.count
+    known["gift_sum"] = giving.sum
+    known["recurring"] = giving.recurring
+    if giving.highest is not None:
+        known["highest_gift"] = giving.highest
+    if giving.latest is not None:
+        known["latest_gift"] = giving.latest
+    if giving.latest_at is not None:
+        known["latest_gift_at"] = giving.latest_at
+    known["ask_amounts"] = money.ask(giving, ASK)
+    return known
+
+
+class Composer:
+    """Writes the messages of one variant; made once, used for everybody."""
+
+    def __init__(
+        self,
+        compiled: template.Compiled,
+        *,
+        blast: Blast,
+        variant: int,
+        sender: str,
+        reply_to: str | None = None,
+    ) -> None:
+        self.blast = blast
+        self.variant = variant
+        self.sender = header.Mailbox.parse(sender)
+        self.renderer = template.Renderer(compiled)
+        self._domain = self.sender.address.rpartition("@")[2]
+        self._letterhead = mime.Letterhead(
+            sender=self.sender,
+            reply_to=header.Mailbox.parse(reply_to) if reply_to else None,
+            list_id=(
+                f"{blast.organization['organization']} {blast.topic}",
+                f"{blast.topic}.{self._domain}",
+            ),
+            feedback_id=feedback_id(blast, variant=variant, domain=self._domain),
+        )
+        self._shared: dict[str, Any] = {
+            **blast.organization,
+            "blast_name": blast.name,
+            "topic": blast.topic,
+        }
+        if blast.deadline is not None:
+            self._shared["deadline"] = blast.deadline
+
+    def render(self, person: Subscriber) -> template.Rendered:
+        """Fill the template for *person*.  Invalid: it cannot be, and why."""
+        return self.renderer.render(self._context(person))
+
+    def compose(
+        self,
+        person: Subscriber,
+        *,
+        seq: int,
+        date: datetime,
+        to: str | None = None,
+        subject: str = "{}",
+    ) -> Letter:
+        """Write the message to *person*, the delivery *seq* of the blast.
+
+        A retry has the same Message-ID and, given the same *date*, the same Date.
+        *to* and *subject* (a frame round the rendered one) are for proofs.
+        Raises Invalid when the template cannot be filled for this person.
+        """
+        known = self._context(person)
+        rendered = self.renderer.render(known)
+        recipient = to or person.email
+        name = " ".join(
+            part for part in (person.first_name, person.last_name) if part and not to
+        )
+        data = mime.build(
+            self._letterhead,
+            mime.Message(
+                id=message_id(self.blast, seq=seq, domain=self._domain),
+                date=date,
+                to=header.Mailbox(name=name, address=recipient),
+                subject=subject.format(rendered.subject),
+                html=rendered.html,
+                text=rendered.text,
+                unsubscribe=known["unsubscribe_url"],
+            ),
+        )
+        return Letter(
+            sender=self.sender.address,
+            recipient=recipient,
+            data=data,
+            html_size=len(rendered.html.encode()),
+        )
+
+    def _context(self, person: Subscriber) -> dict[str, Any]:
+        known = context(person)
+        known.update(self._shared)
+        known.update(self._urls(person.id))
+        base = f"{self.blast.public_url}/c/"
+        # A link whose values the person lacks is left out: the template fails if it
+        # shows it after all.
+        for index, values in self.renderer.values(known).items():
+            token = Token(
+                blast=self.blast.id, subscriber=person.id, link=index, values=values
+            )
+            known[f"link_{index}"] = base + tracking.seal(
+                self.blast.ring, Purpose.CLICK, token
+            )
+        return known
+
+    def _urls(self, subscriber: int) -> dict[str, str]:
+        ring, base = self.blast.ring, self.blast.public_url
+        token = Token(blast=self.blast.id, subscriber=subscriber)
+        return {
+            "pixel_url": f"{base}/o/{tracking.seal(ring, Purpose.OPEN, token)}",
+            "unsubscribe_url": (
+                f"{base}/u/{tracking.seal(ring, Purpose.UNSUBSCRIBE, token)}"
+            ),
+            "preferences_url": (
+                f"{base}/p/{tracking.seal(ring, Purpose.PREFERENCES, token)}"
+            ),
+            "view_url": f"{base}/v/{tracking.seal(ring, Purpose.VIEW, token)}",
+        }
+
+
+def message_id(blast: Blast, *, seq: int, domain: str) -> str:
+    """Return the Message-ID of a delivery: always the same, and not to be guessed."""
+    named = f"{blast.id}.{seq}"
+    key = blast.ring.keys[min(blast.ring.keys)]  # the oldest key is never taken out
+    mac = hmac.digest(key, f"message-id {named}".encode(), hashlib.sha256)[:6]
+    return f"<b{named}.{mac.hex()}@{domain}>"
+
+
+def feedback_id(blast: Blast, *, variant: int, domain: str) -> str:
+    """Return the Feedback-ID: blast, variant, topic and a stable sender.
+
+    Google wants a SenderId of 5 to 15 characters and nothing of the recipient:
+    https://support.google.com/mail/answer/6254652
+    """
+    sender = hashlib.sha256(domain.encode()).hexdigest()[:10]
+    return f"b{blast.id}:v{variant}:{blast.topic}:{sender}"
