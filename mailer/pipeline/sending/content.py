@@ -1,0 +1,66 @@
+"""What was approved, as a worker needs it: composers and the predicate of excludes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mailer.core import audience
+from mailer.core.segment import Predicate
+from mailer.mail import message, template
+from mailer.store import blasts, chunks, database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class House:
+    """What the settings say that goes into each message."""
+
+    organization: Mapping[str, str]
+    public_url: str
+    ring: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """The approved content of one blast, compiled."""
+
+    topic: str
+    composers: Mapping[int, message.Composer]
+    excluded: Predicate | None
+
+
+async def load(
+    tx: database.Connection, running: blasts.Running, *, house: House
+) -> Content:
+    """Read and compile what was approved of a running blast."""
+    body = await blasts.content(tx, running.approved_hash)
+    return Content(
+        topic=running.topic,
+        composers=composers(body, running=running, house=house),
+        excluded=audience.excluded(body, offset=chunks.ROWS_PARAMETERS),
+    )
+
+
+def composers(
+    body: Mapping[str, Any], *, running: blasts.Running, house: House
+) -> dict[int, message.Composer]:
+    """Return the composer of each variant of an approved content."""
+    shared = message.Blast(
+        id=running.id,
+        name=running.name,
+        topic=running.topic,
+        organization=house.organization,
+        public_url=house.public_url,
+        ring=house.ring,
+    )
+    return {
+        position: message.Composer(
+            template.Compiled.from_document(arm["compiled"]),
+            blast=shared,
+            variant=position,
+            sender=arm["from"],
+            reply_to=body["reply_to"],
+        )
+        for position, arm in enumerate(body["variants"], 1)
+    }

@@ -1,0 +1,258 @@
+"""A worker: leases chunks for the lanes of its sources and carries them out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import structlog
+
+from mailer import errors, spool
+from mailer.core import bounce, provider
+from mailer.core.delivery import BlastId
+from mailer.pipeline.sending import content, recovery
+from mailer.pipeline.sending.carrier import Carrier, Plan
+from mailer.pipeline.sending.content import Content, House
+from mailer.pipeline.sending.settler import Settler
+from mailer.pipeline.sending.watch import LEASE, Watch
+from mailer.store import chunks, database, lanes, processes
+
+IDLE = 0.2  # seconds between two looks for work; a new worker has some within 1 s
+CONNECTIONS = 100  # of one process, all lanes together
+DRAIN = 30.0  # seconds that open messages are given at a stop
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a worker is started with."""
+
+    house: House
+    sources: tuple[provider.Source, ...]
+    providers: tuple[provider.Provider, ...]
+    rules: bounce.Rules
+    retry: tuple[timedelta, ...]
+    fingerprint: str
+    journals: Path
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """One process's share of the sending."""
+
+    pool: database.Pool
+    setup: Setup
+    owner: str
+    watch: Watch
+    settler: Settler
+    journal: spool.Writer
+    stop: asyncio.Event
+    _contents: dict[tuple[BlastId, str], Content] = field(default_factory=dict)
+    _open: int = 0
+
+    async def lead(self) -> None:
+        """Open connections where there is work, until told to stop."""
+        async with asyncio.TaskGroup() as carriers:
+            while not self.stop.is_set():
+                started = 0
+                try:
+                    started = await self._spread(carriers)
+                except errors.Unavailable as error:
+                    log.warning("worker.away", error=str(error))
+                if not started:
+                    await _pause(self.stop, IDLE)
+
+    async def _spread(self, carriers: asyncio.TaskGroup) -> int:
+        """Start a carrier on each lane that wants one; return how many."""
+        if self._open >= CONNECTIONS or not self.watch.running:
+            return 0
+        started = 0
+        names = [source.name for source in self.setup.sources]
+        async with database.connection(self.pool) as tx:
+            wanted = await lanes.wanted(tx, names)
+        for lane in wanted:
+            if self._open >= CONNECTIONS:
+                break
+            taken = await self._take(lane)
+            if taken is not None:
+                slot, chunk = taken
+                self._open += 1
+                started += 1
+                carriers.create_task(self._carry(lane, slot, chunk))
+        return started
+
+    async def _take(self, lane: lanes.Wanted) -> tuple[int, chunks.Chunk] | None:
+        """Take a connection of *lane* and a chunk for it; None: somebody was faster."""
+        async with database.transaction(self.pool) as tx:
+            slot = await lanes.take_slot(
+                tx,
+                provider=lane.provider,
+                source=lane.source,
+                owner=self.owner,
+                lease=LEASE,
+            )
+            if slot is None:
+                return None
+            chunk = await self._lease(tx, lane)
+            if chunk is None:
+                await lanes.give_slot(tx, slot)
+                return None
+            return slot, chunk
+
+    async def _lease(
+        self, tx: database.Connection, lane: lanes.Wanted
+    ) -> chunks.Chunk | None:
+        return await chunks.lease(
+            tx, provider=lane.provider, pool=lane.pool, owner=self.owner, lease=LEASE
+        )
+
+    async def _carry(self, lane: lanes.Wanted, slot: int, first: chunks.Chunk) -> None:
+        """Carry chunk after chunk over one connection, then give it back."""
+        carrier = Carrier(
+            pool=self.pool,
+            plan=self._plan(lane),
+            watch=self.watch,
+            settler=self.settler,
+            journal=self.journal,
+            stop=self.stop,
+        )
+        chunk: chunks.Chunk | None = first
+        try:
+            while chunk is not None:
+                held = await self._content(chunk)
+                may_go_on = await carrier.carry(chunk, held)
+                chunk = None
+                if may_go_on and not self.stop.is_set():
+                    async with database.transaction(self.pool) as tx:
+                        chunk = await self._lease(tx, lane)
+        except errors.Unavailable as error:
+            log.warning("carrier.away", error=str(error))
+        finally:
+            self._open -= 1
+            async with asyncio.timeout(DRAIN):
+                await carrier.close()
+                await self._give(slot)
+
+    async def _give(self, slot: int) -> None:
+        try:
+            async with database.transaction(self.pool) as tx:
+                await lanes.give_slot(tx, slot)
+        except errors.Unavailable:
+            log.warning("slot.left", slot=slot)  # its lease ends by itself
+
+    def _plan(self, wanted: lanes.Wanted) -> Plan:
+        source = next(one for one in self.setup.sources if one.name == wanted.source)
+        found = _provider(self.setup.providers, wanted.provider)
+        return Plan(
+            lane=provider.lane(found, source),
+            source=source,
+            rules=self.setup.rules,
+            retry=found.retry or self.setup.retry,
+        )
+
+    async def _content(self, chunk: chunks.Chunk) -> Content:
+        """Return the approved content of a chunk's blast, compiled once."""
+        running = self.watch.running.get(chunk.blast_id)
+        if running is None:
+            await self.watch.look()
+            running = self.watch.running.get(chunk.blast_id)
+        if running is None:  # paused or cancelled in this moment
+            raise errors.Unavailable(f"blast {chunk.blast_id} does not run")
+        key = (running.id, running.approved_hash)
+        if key not in self._contents:
+            async with database.connection(self.pool) as tx:
+                self._contents[key] = await content.load(
+                    tx, running, house=self.setup.house
+                )
+        return self._contents[key]
+
+
+def _provider(known: tuple[provider.Provider, ...], name: str) -> provider.Provider:
+    for one in known:
+        if one.name == name:
+            return one
+    return provider.Provider(name=name)
+
+
+async def prepare(tx: database.Connection, setup: Setup) -> None:
+    """Have a lane for each provider and source."""
+    names = [one.name for one in setup.providers]
+    if provider.OTHER not in names:
+        names.append(provider.OTHER)
+    for source in sorted(setup.sources, key=lambda one: one.name):
+        for name in sorted(names):
+            lane = provider.lane(_provider(setup.providers, name), source)
+            await lanes.ensure(tx, lane)
+
+
+async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> None:
+    """Send what is owed until *stop*; then end what is open and settle it.
+
+    First takes over what dead workers of this machine left behind.
+    """
+    owner = f"worker-{uuid4().hex[:12]}"
+    async with database.transaction(pool) as tx:
+        await prepare(tx, setup)
+        await processes.enter(
+            tx,
+            owner,
+            kind="worker",
+            host=platform.node(),
+            boot=_boot(),
+            pid=os.getpid(),
+            fingerprint=setup.fingerprint,
+        )
+    await recovery.recover(pool, setup.journals)
+    with spool.writing(setup.journals / owner) as writer:
+        watch = Watch(pool=pool, owner=owner)
+        settler = Settler(pool=pool, owner=owner)
+        await watch.renew()
+        await watch.look()
+        worker = Worker(
+            pool=pool,
+            setup=setup,
+            owner=owner,
+            watch=watch,
+            settler=settler,
+            journal=writer,
+            stop=stop,
+        )
+        await _together(worker, watch=watch, settler=settler)
+        async with database.transaction(pool) as tx:
+            await lanes.drop_slots(tx, owner=owner)
+            await processes.leave(tx, owner)
+
+
+async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
+    """Run the parts; those that carriers need stop only after the carriers."""
+    carried = asyncio.Event()
+    async with asyncio.TaskGroup() as parts:
+        parts.create_task(watch.run(carried))
+        parts.create_task(settler.run(carried))
+        try:
+            await worker.lead()
+        finally:
+            carried.set()
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait *seconds*, or less when told to stop."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+def _boot() -> str:
+    """Return what is different after each start of the machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return "unknown"
