@@ -18,6 +18,9 @@ COMMANDS: dict[str, str] = {
     "subscriber": "people",
     "sink": "sink",
     "segment": "segment",
+    "blast": "blast",
+    "run": "run",
+    "work": "run",
 }
 
 

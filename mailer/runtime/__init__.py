@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mailer import settings
+from mailer.pipeline import sending
 from mailer.store import database, embedded, migrate
 
 
@@ -40,3 +41,21 @@ async def opened(root: Path, *, size: int = 10) -> AsyncIterator[Workspace]:
     ):
         await migrate.ensure(pool)
         yield Workspace(root=root, settings=chosen, pool=pool)
+
+
+def setup(workspace: Workspace) -> sending.Setup:
+    """Return what a worker of *workspace* is started with."""
+    chosen = workspace.settings
+    return sending.Setup(
+        house=sending.House(
+            organization=chosen.organization.words,
+            public_url=chosen.public.url,
+            ring=chosen.keys,
+        ),
+        sources=chosen.sources,
+        providers=chosen.providers,
+        rules=chosen.bounces,
+        retry=chosen.retry,
+        fingerprint=chosen.fingerprint,
+        journals=workspace.root / ".mailer" / "journal",
+    )

@@ -1,0 +1,74 @@
+"""``mailer run``, ``work``: the processes that send."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import click
+
+from mailer import runtime
+from mailer.cli.context import Context, pass_context
+from mailer.pipeline import sending
+from mailer.runtime import running
+
+
+@click.command()
+@pass_context
+def work(ctx: Context) -> None:
+    """Send what is owed, as one worker process.
+
+    Any number may run, on any number of machines over one database.  SIGTERM
+    ends it: open messages are finished and settled first.
+
+    \b
+    Example: mailer work
+    """
+
+    async def step(workspace: runtime.Workspace) -> None:
+        async with running.stopping() as stop:
+            await sending.work(workspace.pool, runtime.setup(workspace), stop=stop)
+
+    ctx.run(step)
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(0), help="Worker processes; one a core.")
+@pass_context
+def run(ctx: Context, workers: int | None) -> None:
+    """Run all that one machine needs: scheduler, workers and web.
+
+    \b
+    Example: mailer run --workers 2
+    """
+
+    async def step(workspace: runtime.Workspace) -> None:
+        count = workers
+        if count is None:
+            count = workspace.settings.workers or os.cpu_count() or 1
+        await _run(workspace, workers=count)
+
+    ctx.run(step)
+
+
+async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
+    public, private = workspace.settings.public, workspace.settings.private
+    async with running.stopping() as stop:
+        supervisor = running.Supervisor(
+            workspace=workspace, stop=stop, tell=lambda line: click.echo(line, err=True)
+        )
+        click.echo(
+            f"mailer runs in {workspace.root}: {workers} workers, "
+            f"tracking on {public.url}, reports on {private.url}\n"
+            "Ctrl-C ends it: open messages are finished first."
+        )
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(running.schedule(workspace, stop=stop))
+            parts.create_task(supervisor.keep("web", ["serve"]))
+            for number in range(1, workers + 1):
+                name = f"worker {number}"
+                parts.create_task(supervisor.keep(name, ["work"]))
+    click.echo("Stopped; everything that was sent is settled.")
+
+
+COMMANDS: dict[str, click.Command] = {"run": run, "work": work}

@@ -1,0 +1,37 @@
+"""What a person does with a blast before and while it goes out."""
+
+from mailer.pipeline.scheduling.moving import (
+    Desk,
+    approve,
+    check,
+    everything,
+    get,
+    move,
+    new,
+    schedule,
+    send,
+)
+from mailer.pipeline.scheduling.preflight import Preflight, preflight
+from mailer.pipeline.scheduling.proofing import Proof, proof
+from mailer.pipeline.scheduling.watching import Watched, listed, watch
+from mailer.store.blasts import Blast
+
+__all__ = [
+    "Blast",
+    "Desk",
+    "Preflight",
+    "Proof",
+    "Watched",
+    "approve",
+    "check",
+    "everything",
+    "get",
+    "listed",
+    "move",
+    "new",
+    "preflight",
+    "proof",
+    "schedule",
+    "send",
+    "watch",
+]

@@ -1,0 +1,269 @@
+"""Preflight: everything that could go wrong on the night, asked before.
+
+It renders the real audience; nothing is sent and nothing is changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mailer import errors
+from mailer.core import audience, blast
+from mailer.core.delivery import SubscriberId
+from mailer.core.subscriber import Subscriber
+from mailer.mail import message, smtp, template
+from mailer.pipeline.scheduling import moving
+from mailer.pipeline.scheduling.draft import Draft
+from mailer.pipeline.scheduling.moving import Desk
+from mailer.store import blasts, database, deliveries, processes, subscribers
+
+SAMPLE = 200_000  # messages that are rendered at most; beyond it a sample is
+PAGE = 1000
+SHOWN = 20  # people named for whom it fails; all are counted
+CLIP = 102_000  # bytes of HTML at which Gmail clips
+NEAR = 90_000
+ROW_BYTES = 600  # of the ledger, its indexes and the journal, for a recipient
+FREE_BYTES = 500_000_000  # that must stay free beside it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    is_ok: bool
+    text: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Somebody for whom a message cannot be made."""
+
+    email: str
+    variant: str
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Rendering:
+    """What rendering the audience showed."""
+
+    messages: int = 0
+    people: int = 0
+    failed: int = 0
+    largest: int = 0  # bytes of HTML
+    failures: list[Failure] = field(default_factory=list)
+    is_sample: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What a preflight found; passed when nothing stands against it."""
+
+    blast: str
+    recipients: int
+    suppressed: int
+    providers: Mapping[str, int]
+    findings: Sequence[Finding]
+    failures: Sequence[Failure]
+
+    @property
+    def has_passed(self) -> bool:
+        """Tell whether the blast may be approved."""
+        return all(one.is_ok or one.is_warning for one in self.findings)
+
+
+async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
+    """Look at everything that a blast needs, and remember when it passed."""
+    found, written = await moving.check(desk, name)
+    whom = audience.of(written.body, offset=deliveries.SIZE_PARAMETERS)
+    async with database.connection(desk.pool) as tx:
+        sizes = await deliveries.size_up(tx, whom, topic=found.topic)
+        alive = await processes.alive(tx)
+        connections = await processes.connections(tx)
+    people = sum(size.people for size in sizes)
+    suppressed = sum(size.suppressed for size in sizes)
+    rendering = await render(desk, found, written, expected=people - suppressed)
+    findings = [
+        _audience(people - suppressed, suppressed),
+        _rendering(rendering),
+        _sizes(rendering),
+        _times(written, now=now),
+        _disk(desk, people),
+        _connections(connections),
+        _processes(alive, desk.settings.fingerprint),
+        *await _sources(desk, written),
+    ]
+    result = Preflight(
+        blast=found.name,
+        recipients=people - suppressed,
+        suppressed=suppressed,
+        providers={size.provider: size.people - size.suppressed for size in sizes},
+        findings=findings,
+        failures=rendering.failures,
+    )
+    if result.has_passed:
+        async with database.transaction(desk.pool) as tx:
+            await blasts.mark_preflight(tx, found)
+    return result
+
+
+async def render(
+    desk: Desk, found: blasts.Blast, written: Draft, *, expected: int
+) -> Rendering:
+    """Make the messages of the audience, in every variant, and throw them away."""
+    composers = compose(desk, found, written)
+    result = Rendering(is_sample=expected * len(composers) > SAMPLE)
+    step = max(1, expected * len(composers) // SAMPLE)
+    whom = audience.of(written.body, offset=deliveries.AUDIENCE_PARAMETERS)
+    after = 0
+    while True:
+        async with database.connection(desk.pool) as tx:
+            ids = await deliveries.audience(
+                tx, whom, topic=found.topic, after=after, limit=PAGE
+            )
+            if not ids:
+                return result
+            after = ids[-1]
+            some: list[SubscriberId] = [id for id in ids if id % step == 0]
+            page = await subscribers.by_ids(tx, some)
+        await asyncio.to_thread(_render, page, composers, result)
+
+
+def compose(
+    desk: Desk, found: blasts.Blast, written: Draft
+) -> dict[str, message.Composer]:
+    """Return the composer of each variant, by its name."""
+    shared = message.Blast(
+        id=found.id,
+        name=found.name,
+        topic=found.topic,
+        organization=desk.settings.organization.words,
+        public_url=desk.settings.public.url,
+        ring=desk.settings.keys,
+        deadline=written.expires_at,
+    )
+    return {
+        arm["name"]: message.Composer(
+            template.Compiled.from_document(arm["compiled"]),
+            blast=shared,
+            variant=position,
+            sender=arm["from"],
+            reply_to=written.body["reply_to"],
+        )
+        for position, arm in enumerate(written.body["variants"], 1)
+    }
+
+
+def _render(
+    people: Sequence[Subscriber],
+    composers: Mapping[str, message.Composer],
+    result: Rendering,
+) -> None:
+    for person in people:
+        result.people += 1
+        for name, composer in composers.items():
+            result.messages += 1
+            try:
+                rendered = composer.render(person)
+            except errors.Invalid as error:
+                result.failed += 1
+                if len(result.failures) < SHOWN:
+                    result.failures.append(
+                        Failure(email=person.email, variant=name, reason=str(error))
+                    )
+            else:
+                result.largest = max(result.largest, len(rendered.html.encode()))
+
+
+def _audience(recipients: int, suppressed: int) -> Finding:
+    return Finding(
+        name="audience",
+        is_ok=recipients > 0,
+        text=f"{recipients:,} recipients, {suppressed:,} more are suppressed",
+    )
+
+
+def _rendering(done: Rendering) -> Finding:
+    of = "a sample of the audience" if done.is_sample else "every recipient"
+    text = f"{done.messages:,} messages rendered: {of}, every variant"
+    if done.failed:
+        text += f"; {done.failed:,} cannot be made"
+    return Finding(name="rendering", is_ok=done.failed == 0, text=text)
+
+
+def _sizes(done: Rendering) -> Finding:
+    text = f"the largest HTML is {done.largest / 1000:.0f} kB"
+    if done.largest >= NEAR:
+        text += f"; Gmail clips at {CLIP / 1000:.0f} kB: shorten the template"
+    return Finding(
+        name="size",
+        is_ok=done.largest < CLIP,
+        is_warning=done.largest >= NEAR,
+        text=text,
+    )
+
+
+def _times(written: Draft, *, now: datetime) -> Finding:
+    start = max(written.spec.send_at or now, now)
+    end = written.expires_at or start + blast.LIFETIME
+    text = f"starts {start:%Y-%m-%d %H:%M %Z}, nothing after {end:%Y-%m-%d %H:%M %Z}"
+    return Finding(name="times", is_ok=end > start, text=text)
+
+
+def _disk(desk: Desk, people: int) -> Finding:
+    free = shutil.disk_usage(desk.root).free
+    wanted = people * ROW_BYTES + FREE_BYTES
+    return Finding(
+        name="disk",
+        is_ok=free >= wanted,
+        text=f"{free / 1e9:.1f} GB free, about {wanted / 1e9:.1f} GB wanted",
+    )
+
+
+def _connections(known: processes.Connections) -> Finding:
+    workers = os.cpu_count() or 1
+    wanted = (workers + 2) * 10
+    return Finding(
+        name="database connections",
+        is_ok=known.limit >= wanted,
+        text=f"{known.limit} allowed, {known.used} used, about {wanted} wanted here",
+    )
+
+
+def _processes(alive: Sequence[processes.Alive], fingerprint: str) -> Finding:
+    strange = [one for one in alive if one.fingerprint != fingerprint]
+    if strange:
+        names = ", ".join(f"{one.kind} on {one.host} ({one.pid})" for one in strange)
+        text = f"other settings or keys than here: {names}: restart them"
+        return Finding(name="processes", is_ok=False, text=text)
+    counts = Counter(one.kind for one in alive)
+    if not counts["worker"]:
+        text = "no worker runs: start one with `mailer run`"
+        return Finding(name="processes", is_ok=False, is_warning=True, text=text)
+    text = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+    return Finding(name="processes", is_ok=True, text=f"{text}, same settings and keys")
+
+
+async def _sources(desk: Desk, written: Draft) -> list[Finding]:
+    """Say hello to each source of the blast's pool."""
+    found = []
+    for source in desk.settings.sources:
+        if source.pool != written.spec.pool:
+            continue
+        try:
+            session = await smtp.connect(source)
+        except smtp.Refused as error:
+            text, is_ok = str(error), False
+        else:
+            await session.quit()
+            text, is_ok = f"{source.host}:{source.port} answers", True
+        found.append(Finding(name=f"source {source.name}", is_ok=is_ok, text=text))
+    return found

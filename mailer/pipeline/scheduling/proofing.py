@@ -1,0 +1,123 @@
+"""Proofs: the real message of each variant, in the inbox of somebody who looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from mailer import errors
+from mailer.core import audience, blast, subscriber
+from mailer.core.bounce import Answered
+from mailer.core.delivery import Stage, SubscriberId
+from mailer.mail import smtp
+from mailer.pipeline.scheduling import moving, preflight
+from mailer.pipeline.scheduling.draft import Draft
+from mailer.pipeline.scheduling.moving import Desk
+from mailer.store import blasts, database, deliveries, subscribers
+
+FRAME = "[PROOF {name}] {{}}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """One proof that went out."""
+
+    variant: str
+    to: str
+    subject: str
+    like: str  # the subscriber whose message it is
+
+
+async def proof(
+    desk: Desk,
+    name: str,
+    *,
+    to: Sequence[str],
+    like: str | None = None,
+    now: datetime,
+) -> list[Proof]:
+    """Send each variant to each of *to*, as the person *like* would get it.
+
+    *like* is an address; without it, the first recipient of the blast.  Links and
+    pixel are real but count for nobody.  Raises Unavailable when the source takes
+    none of them: then nothing is proofed.
+    """
+    found, written = await moving.check(desk, name)
+    blast.after(
+        blast.Move.PROOF, state=found.state, resumes=found.resumes, name=found.name
+    )
+    addresses = [subscriber.normalise(one).email for one in to]
+    person = replace(await _like(desk, found, written, like), id=SubscriberId(0))
+    source = next(one for one in desk.settings.sources if one.pool == written.spec.pool)
+    session = await smtp.connect(source)
+    sent = []
+    try:
+        for variant, composer in preflight.compose(desk, found, written).items():
+            for address in addresses:
+                letter = composer.compose(
+                    person,
+                    seq=0,
+                    date=now,
+                    to=address,
+                    subject=FRAME.format(name=variant),
+                )
+                end = await session.send(
+                    letter.sender, letter.recipient, letter.data, before_body=_nothing
+                )
+                _demand_accepted(end, address=address)
+                subject = composer.render(person).subject
+                sent.append(
+                    Proof(
+                        variant=variant, to=address, subject=subject, like=person.email
+                    )
+                )
+    finally:
+        await session.quit()
+    async with database.transaction(desk.pool) as tx:
+        found = await blasts.get(tx, found.name)
+        await blasts.mark_proofed(tx, found)
+        await blasts.move(
+            tx,
+            found,
+            blast.Move.PROOF,
+            actor=desk.actor,
+            why=f"to {', '.join(addresses)}",
+        )
+    return sent
+
+
+def _demand_accepted(end: object, *, address: str) -> None:
+    if isinstance(end, Answered) and end.stage is Stage.DOT and end.reply.code < 400:
+        return
+    said = str(end.reply) if isinstance(end, Answered) else getattr(end, "reason", end)
+    message = f"the proof to {address} was not taken: {said}"
+    raise errors.Unavailable(message)
+
+
+async def _nothing() -> None:
+    """Keep no journal of a proof: it is owed to nobody."""
+
+
+async def _like(
+    desk: Desk, found: blasts.Blast, written: Draft, like: str | None
+) -> subscriber.Subscriber:
+    async with database.connection(desk.pool) as tx:
+        if like is not None:
+            address = subscriber.normalise(like).address
+            person = await subscribers.get(tx, address=address)
+            if person is None:
+                message = f"there is no subscriber {like}"
+                raise errors.NotFound(message)
+            return person
+        ids = await deliveries.audience(
+            tx,
+            audience.of(written.body, offset=deliveries.AUDIENCE_PARAMETERS),
+            topic=found.topic,
+            after=0,
+            limit=1,
+        )
+        if not ids:
+            message = f"blast {found.name} has no recipients: look at its segment"
+            raise errors.Conflict(message)
+        return (await subscribers.by_ids(tx, ids))[0]

@@ -1,0 +1,113 @@
+"""Run what one machine needs: scheduler, web, workers; restart what dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+
+from mailer import errors
+from mailer.pipeline import closing, launching
+from mailer.runtime import Workspace
+
+TICK = 0.5  # seconds between two looks at what is due
+YOUNG = 5.0  # seconds; a child that dies earlier is restarted ever later
+PATIENCE = 45.0  # seconds that a child is given to end after SIGTERM
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def stopping() -> AsyncIterator[asyncio.Event]:
+    """Yield an event that SIGTERM and Ctrl-C set; the second one ends us at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        if stop.is_set():
+            os._exit(1)  # the journal and the spool hold what was not settled
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait *seconds*, or less when told to stop."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass
+
+
+async def schedule(workspace: Workspace, *, stop: asyncio.Event) -> None:
+    """Launch what is due and end what is over, until *stop*."""
+    while not stop.is_set():
+        try:
+            await launching.launch_due(workspace.pool)
+            await closing.close_due(workspace.pool)
+        except errors.Unavailable as error:
+            log.warning("scheduler.away", error=str(error))
+        await pause(stop, TICK)
+
+
+@dataclass(slots=True, kw_only=True)
+class Supervisor:
+    """Keeps children running: each is this program with other arguments."""
+
+    workspace: Workspace
+    stop: asyncio.Event
+    tell: Callable[[str], None]
+    _quick: dict[str, int] = field(default_factory=dict)
+
+    async def keep(self, name: str, arguments: Sequence[str]) -> None:
+        """Run a child until *stop*, and again whenever it dies."""
+        while not self.stop.is_set():
+            started = time.monotonic()
+            code = await self._once(arguments)
+            if self.stop.is_set():
+                return
+            is_young = time.monotonic() - started < YOUNG
+            self._quick[name] = self._quick.get(name, 0) + 1 if is_young else 0
+            wait = min(30.0, 2.0 ** self._quick[name] - 1)
+            self.tell(f"{name} ended with {code}; it starts again in {wait:.0f} s")
+            await pause(self.stop, wait)
+
+    async def _once(self, arguments: Sequence[str]) -> int:
+        """Run a child to its end; SIGTERM it when told to stop, kill it if it hangs."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "mailer",
+            "-C",
+            str(self.workspace.root),
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is ours to pass on
+        )
+        async with asyncio.TaskGroup() as group:
+            ended = group.create_task(child.wait())
+            told = group.create_task(self.stop.wait())
+            await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                child.send_signal(signal.SIGTERM)
+                try:
+                    async with asyncio.timeout(PATIENCE):
+                        await asyncio.shield(ended)
+                except TimeoutError:
+                    child.kill()
+            told.cancel()
+        return await child.wait()
