@@ -14,6 +14,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from mailer.settings.workspace import make
 from mailer.store import database, embedded, migrate
 from tests import tools
 
@@ -87,7 +88,9 @@ async def database_url(
         f"CREATE DATABASE {name} TEMPLATE {database_template} STRATEGY file_copy",
     )
     yield _named(database_server, name)
-    await _execute(database_server, f"DROP DATABASE {name} WITH (FORCE)")
+    for left in (name, f"{name}_before_restore"):
+        drop = f"DROP DATABASE IF EXISTS {left} WITH (FORCE)"
+        await _execute(database_server, drop)
 
 
 @pytest.fixture
@@ -101,10 +104,10 @@ async def db(database_url: str) -> AsyncIterator[database.Pool]:
 def workspace(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A workspace folder; commands in it use this test's database."""
+    """A folder as `mailer init` makes it; commands in it use this test's database."""
     monkeypatch.setenv("MAILER_DATABASE_URL", database_url)
     folder = tmp_path / "workspace"
-    folder.mkdir()
+    make(folder)
     return folder
 
 

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "blast": "blast",
     "run": "run",
     "work": "run",
+    "db": "db",
 }
 
 
