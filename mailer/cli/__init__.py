@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "init": "workspace",
     "import": "people",
     "subscriber": "people",
+    "suppress": "suppress",
     "sink": "sink",
     "segment": "segment",
     "blast": "blast",
