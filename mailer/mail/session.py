@@ -172,9 +172,7 @@ class Session(asyncio.Protocol):
             ):
                 message = f"{address[:254]!r} is no address"
                 raise errors.Invalid(message)
-        if data.count(b"\r\n") != data.count(b"\n") or (
-            data.count(b"\r\n") != data.count(b"\r")
-        ):
+        if data.replace(b"\r", b"").replace(b"\n", b"\r\n") != data:
             message = "a message with lone CR or LF: lines end in CRLF"
             raise errors.Invalid(message)
         options = ""
