@@ -229,7 +229,9 @@ class Simulation:
         return place.rcpt(address, messages=client.messages, now=self._time())
 
     def data(self, client: Conversation) -> Act:
-        """Let the message come."""
+        """Let the message come, if it is to somebody."""
+        if not client.recipients:
+            return Act("503 5.5.1 No valid recipients")
         return Act("354 Go ahead")
 
     def body(self, client: Conversation, size: int) -> Act | None:

@@ -56,7 +56,7 @@ class Host(Protocol):
         """Answer RCPT TO."""
 
     def data(self, client: Conversation) -> Act:
-        """Answer DATA; 354 lets the message come."""
+        """Answer DATA; 354 lets the message come, even one to nobody."""
 
     def body(self, client: Conversation, size: int) -> Act | None:
         """Break off while the message comes, if at all."""
@@ -91,6 +91,11 @@ class Conversation(asyncio.Protocol):
         self._is_data = False
         self._searched = 0
         self._is_over = False
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether the client has written more than was read."""
+        return bool(self._in)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client."""
@@ -188,8 +193,6 @@ class Conversation(asyncio.Protocol):
         return act
 
     def _data(self) -> Act:
-        if not self.recipients:
-            return Act("503 5.5.1 No valid recipients")
         act = self.host.data(self)
         self._is_data = act.reply.startswith("354")
         self._searched = 0
@@ -197,6 +200,8 @@ class Conversation(asyncio.Protocol):
 
     def _read_message(self) -> bool:
         """Answer the final dot; False when it has not come."""
+        if not self._in:
+            return False
         if self._in.startswith(b".\r\n"):
             end, after = 0, 3
         else:
