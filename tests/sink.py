@@ -39,7 +39,8 @@ class Received:
 class Sink:
     """The hands of a test on the server.
 
-    Stages of a script: connect, ehlo, mail, rcpt, data, body (while it comes), dot.
+    Stages of a script: connect, ehlo, mail, rcpt, data, body (while it comes), dot;
+    other for any other verb.
     """
 
     port: int = 0
@@ -134,6 +135,9 @@ class Sink:
                 waiter.set_result(None)
         return act
 
+    def other(self, client: Conversation, verb: str) -> Act:
+        return self._say("other", verb, "500 5.5.2 Unknown command")
+
     def left(self, client: Conversation) -> None:
         pass
 
@@ -143,8 +147,8 @@ def _first(client: Conversation) -> str:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Sink]:
-    """Serve a sink on a free port of 127.0.0.1, in the loop of the test."""
+async def serving(*, address: str = "127.0.0.1") -> AsyncIterator[Sink]:
+    """Serve a sink on a free port of *address*, in the loop of the test."""
     served = Sink()
-    async with sink.serving(served) as served.port:
+    async with sink.serving(served, address=address) as served.port:
         yield served

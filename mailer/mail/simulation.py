@@ -249,6 +249,10 @@ class Simulation:
             self._keep(client, address, content)
         return act
 
+    def other(self, client: Conversation, verb: str) -> Act:
+        """Know no other command."""
+        return Act("500 5.5.2 Unknown command")
+
     def left(self, client: Conversation) -> None:
         """Free the client's connection."""
         if client.provider is not None:

@@ -64,6 +64,9 @@ class Host(Protocol):
     def message(self, client: Conversation, content: bytes) -> Act:
         """Answer the final dot of a message, dots not yet removed."""
 
+    def other(self, client: Conversation, verb: str) -> Act:
+        """Answer a command that is none of these."""
+
     def left(self, client: Conversation) -> None:
         """Learn that the client is gone."""
 
@@ -172,7 +175,7 @@ class Conversation(asyncio.Protocol):
             case "QUIT":
                 return Act("221 2.0.0 Bye", Then.CLOSE)
             case _:
-                return Act("500 5.5.2 Unknown command")
+                return self.host.other(self, verb.upper())
 
     def _mail(self, rest: str) -> Act:
         sender = _path(rest, "FROM:")
