@@ -15,6 +15,7 @@ import pytest
 
 from mailer.settings.workspace import make
 from mailer.store import backups, database, embedded, migrate
+from tests import sink as sinks
 from tests import tools
 
 # Nothing of a test has to survive a power cut.
@@ -99,6 +100,13 @@ async def db(database_url: str) -> AsyncIterator[database.Pool]:
     """Connections to a migrated database that only this test has."""
     async with database.opened(database_url) as pool:
         yield pool
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[sinks.Sink]:
+    """A provider that the test scripts, over real SMTP."""
+    async with sinks.serving() as served:
+        yield served
 
 
 @pytest.fixture
