@@ -72,14 +72,15 @@ class Sink:
 
     async def dotted(self, count: int) -> None:
         """Wait until *count* final dots were read.  TimeoutError after 5 s."""
-        await self._reached(lambda: self.dots >= count)
+        await self.reached(lambda: self.dots >= count)
 
     async def received(self, count: int) -> list[Received]:
         """Wait until *count* messages were accepted.  TimeoutError after 5 s."""
-        await self._reached(lambda: len(self.accepted) >= count)
+        await self.reached(lambda: len(self.accepted) >= count)
         return self.accepted
 
-    async def _reached(self, is_so: Callable[[], bool]) -> None:
+    async def reached(self, is_so: Callable[[], bool]) -> None:
+        """Wait until *is_so*, which is asked when something came."""
         if not is_so():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((is_so, waiter))
@@ -91,6 +92,11 @@ class Sink:
         if not acts:
             return Act(usual)
         return acts.pop(0) if len(acts) > 1 else acts[0]
+
+    def _tell(self) -> None:
+        for is_so, waiter in self._waiting:
+            if is_so() and not waiter.done():
+                waiter.set_result(None)
 
     def connected(self, client: Conversation) -> Act:
         self.connections += 1
@@ -106,6 +112,7 @@ class Sink:
 
     def rcpt(self, client: Conversation, address: str) -> Act:
         self.heard.append(address)
+        self._tell()
         return self._say("rcpt", address, "250 2.1.5 OK")
 
     def data(self, client: Conversation) -> Act:
@@ -130,13 +137,14 @@ class Sink:
                 Received(sender=client.sender, recipient=recipient, content=content)
             )
         self.early += client.has_more
-        for is_so, waiter in self._waiting:
-            if is_so() and not waiter.done():
-                waiter.set_result(None)
+        self._tell()
         return act
 
     def other(self, client: Conversation, verb: str) -> Act:
-        return self._say("other", verb, "500 5.5.2 Unknown command")
+        usual = "500 5.5.2 Unknown command"
+        if verb == "RSET":
+            usual = "250 2.0.0 Reset"
+        return self._say("other", verb, usual)
 
     def left(self, client: Conversation) -> None:
         pass

@@ -250,7 +250,9 @@ class Simulation:
         return act
 
     def other(self, client: Conversation, verb: str) -> Act:
-        """Know no other command."""
+        """Know no other command but RSET."""
+        if verb == "RSET":
+            return Act("250 2.0.0 Reset")
         return Act("500 5.5.2 Unknown command")
 
     def left(self, client: Conversation) -> None:

@@ -65,7 +65,7 @@ class Host(Protocol):
         """Answer the final dot of a message, dots not yet removed."""
 
     def other(self, client: Conversation, verb: str) -> Act:
-        """Answer a command that is none of these."""
+        """Answer RSET, or a command that is none of these."""
 
     def left(self, client: Conversation) -> None:
         """Learn that the client is gone."""
@@ -169,7 +169,7 @@ class Conversation(asyncio.Protocol):
                 return Act("250 sink")
             case "RSET":
                 self._reset()
-                return Act("250 2.0.0 Reset")
+                return self.host.other(self, "RSET")
             case "NOOP":
                 return Act("250 2.0.0 OK")
             case "QUIT":

@@ -270,6 +270,47 @@ async def test_a_cancel_before_the_body_sends_nothing(
     assert (sink.dots, sink.accepted) == (0, [])
 
 
+async def test_a_cancel_within_the_envelope_sends_nothing(
+    sink: sinks.Sink, session: Session
+) -> None:
+    sink.script(ADA, Act("250 2.1.5 OK", delay=0.05))
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(send(session))
+        await sink.reached(lambda: sink.heard == [ADA])
+        task.cancel()
+    end = await send(session, BO)
+    assert task.cancelled()
+    assert ADA not in [one.recipient for one in sink.accepted]
+    assert end == OK or (isinstance(end, Lost) and end.stage < Stage.BODY)
+
+
+async def test_a_cancel_of_one_that_waits_its_turn_leaves_the_others(
+    sink: sinks.Sink, session: Session
+) -> None:
+    sink.script(ADA, Act("250 2.1.5 OK", delay=0.05))
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(send(session))
+        second = group.create_task(send(session, BO))
+        third = group.create_task(send(session, CY))
+        await sink.reached(lambda: sink.heard == [ADA])
+        second.cancel()
+    assert second.cancelled()
+    assert (first.result(), third.result()) == (OK, OK)
+    assert [one.recipient for one in sink.accepted] == [ADA, CY]
+
+
+async def test_a_server_that_will_not_reset_is_left(
+    sink: sinks.Sink, session: Session
+) -> None:
+    sink.script(ADA, "550 5.1.1 Unknown")
+    sink.script("RSET", "451 4.3.0 No", at="other")
+    await send(session)
+    end = await send(session, BO)
+    assert isinstance(end, Lost)
+    assert end.reason == "RSET refused: 451 4.3.0 No"
+    assert end.stage < Stage.BODY
+
+
 async def test_a_cancel_after_the_dot_waits_for_the_answer(
     sink: sinks.Sink, session: Session
 ) -> None:
