@@ -8,14 +8,13 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from mailer.settings.workspace import make
-from mailer.store import backups, database, embedded, migrate
-from tests import sink as sinks
+from mailer.store import database, embedded, migrate
 from tests import tools
 
 # Nothing of a test has to survive a power cut.
@@ -68,9 +67,7 @@ def database_template(database_server: str) -> Iterator[str]:
 
     async def made() -> None:
         await _execute(database_server, f"CREATE DATABASE {name}")
-        async with database.opened(
-            backups.named(database_server, name), size=1
-        ) as pool:
+        async with database.opened(_named(database_server, name), size=1) as pool:
             await migrate.ensure(pool)
 
     asyncio.run(made())
@@ -89,10 +86,8 @@ async def database_url(
         database_server,
         f"CREATE DATABASE {name} TEMPLATE {database_template} STRATEGY file_copy",
     )
-    yield backups.named(database_server, name)
-    for left in (name, f"{name}_before_restore"):
-        drop = f"DROP DATABASE IF EXISTS {left} WITH (FORCE)"
-        await _execute(database_server, drop)
+    yield _named(database_server, name)
+    await _execute(database_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -103,21 +98,20 @@ async def db(database_url: str) -> AsyncIterator[database.Pool]:
 
 
 @pytest.fixture
-async def sink() -> AsyncIterator[sinks.Sink]:
-    """A provider that the test scripts, over real SMTP."""
-    async with sinks.serving() as served:
-        yield served
-
-
-@pytest.fixture
 def workspace(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A folder as `mailer init` makes it; commands in it use this test's database."""
+    """A workspace folder; commands in it use this test's database."""
     monkeypatch.setenv("MAILER_DATABASE_URL", database_url)
     folder = tmp_path / "workspace"
-    make(folder)
+    folder.mkdir()
     return folder
+
+
+def _named(url: str, name: str) -> str:
+    """Return *url* with another database."""
+    scheme, place, _, query, fragment = urlsplit(url)
+    return urlunsplit((scheme, place, f"/{name}", query, fragment))
 
 
 async def _execute(url: str, statement: str) -> None:

@@ -16,14 +16,12 @@ COMMANDS: dict[str, str] = {
     "init": "workspace",
     "import": "people",
     "subscriber": "people",
-    "suppress": "suppress",
     "sink": "sink",
     "segment": "segment",
+    "template": "template",
     "blast": "blast",
-    "report": "report",
     "run": "run",
     "work": "run",
-    "db": "db",
 }
 
 
@@ -70,7 +68,7 @@ def main() -> None:
     """Run a command; exit 0 done, 1 refused or failed, 2 wrong usage."""
     debug = "--debug" in sys.argv
     try:
-        commands.main(prog_name="mailer", standalone_mode=False)
+        status = commands.main(prog_name="mailer", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -84,6 +82,8 @@ def main() -> None:
             raise
         click.echo(f"mailer: {explain(error)}", err=True)
         sys.exit(1)
+    if isinstance(status, int):  # a command said so: ctx.exit(1)
+        sys.exit(status)
 
 
 def explain(error: BaseException) -> str:

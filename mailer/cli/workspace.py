@@ -27,8 +27,7 @@ def init(folder: Path) -> None:
         return
     if made.kept:
         click.echo(f"kept    {made.kept} that were there")
-    go = "" if folder.resolve() == Path.cwd() else f", then cd {folder}"
-    click.echo(f"\nNext: edit {folder / workspace.SETTINGS}{go}")
+    click.echo(f"\nNext: edit {folder / workspace.SETTINGS}, then cd {folder}.")
 
 
 COMMANDS: dict[str, click.Command] = {"init": init}

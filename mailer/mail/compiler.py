@@ -53,8 +53,8 @@ class Build:
     first_link: int = 0
     subject: str | None = None  # of the variant; else that of meta.toml
     meta: dict[str, str] = field(default_factory=dict)
-    pieces: list[source.Piece] = field(default_factory=list)
-    html: str = ""  # before wrapping, with words for Jinja
+    document: tokens.Document | None = None  # before MJML, with words for Jinja
+    html: str = ""  # after MJML and CSS, still with words for Jinja
     problems: list[errors.Problem] = field(default_factory=list)
     compiled: compiled.Compiled | None = None
 
@@ -64,7 +64,8 @@ def build(job: Build) -> None:
     try:
         _build(job)
     except errors.Invalid as error:
-        job.problems += [p for p in error.problems if p not in job.problems]
+        job.problems += error.problems
+    job.problems = list(dict.fromkeys(job.problems))
 
 
 def _build(job: Build) -> None:
@@ -77,14 +78,17 @@ def _build(job: Build) -> None:
         ),
     }
     name = _body(job.folder)
-    job.pieces = loops.written_out(job.folder.expand(name))
-    _inspect(job.pieces)
-    document = tokens.swapped(job.pieces, job.problems)
-    html = (
-        mjml.compiled(document, job.problems)
-        if name.endswith(".mjml")
-        else document.text
-    )
+    pieces = loops.written_out(job.folder.expand(name))
+    _inspect(pieces)
+    document = job.document = tokens.swapped(pieces, job.problems)
+    _stop(job)
+    job.problems += lines.checked(document)
+    job.problems += links.checked(document)
+    if name.endswith(".mjml"):
+        html = mjml.compiled(document, job.problems)
+    else:
+        job.problems += mjml.too_deep(document)
+        html = document.text
     _stop(job)
     table = links.Table(tokens=document.tokens, rules=job.rules, first=job.first_link)
     job.html = table.numbered(_INLINER.inline(html))
@@ -166,7 +170,7 @@ def _inspect(pieces: list[source.Piece]) -> None:
         if piece.kind is source.Kind.TEXT:
             continue
         try:
-            tree = sandbox.TEXT.parse(_alone(piece))
+            tree = sandbox.TEXT.parse(alone(piece))
         except jinja2.TemplateSyntaxError as error:
             problems.append(piece.problem(f"{error.message} in {piece.source}"))
         except (RecursionError, ValueError):
@@ -188,7 +192,7 @@ def _inspect(pieces: list[source.Piece]) -> None:
         raise errors.Invalid(last.problem(str(error.message))) from error
 
 
-def _alone(piece: source.Piece) -> str:
+def alone(piece: source.Piece) -> str:
     """Return the piece as a template of its own."""
     if piece.kind is source.Kind.EXPRESSION:
         return piece.source
@@ -218,7 +222,7 @@ def _text(job: Build, table: links.Table) -> str:
     ]
 
     def numbered(match: re.Match[str]) -> str:
-        address = match[0].rstrip(".,;:!?")
+        address = table.tokens.before_statement(match[0]).rstrip(".,;:!?")
         return table.href(address, reuse=True) + match[0][len(address) :]
 
     return table.tokens.restore(_HREF.sub(numbered, "".join(words)))
@@ -272,5 +276,5 @@ def _names(sources: dict[str, str], table: list[links.Link]) -> frozenset[str]:
         for value in link.values:
             tree = sandbox.TEXT.parse("{{ " + value + " }}")
             found |= {n.name for n in tree.find_all(nodes.Name)}
-    made = {f"link_{k.index}" for k in table} | {f"more_than_{loops.MOST}_items"}
+    made = {f"link_{k.index}" for k in table} | {loops.MORE}
     return frozenset(found - made)

@@ -16,7 +16,8 @@ LONGEST = 20_000  # characters that `replace` may make: chained, it explodes
 # strftime takes widths (%1000000000Y): only these go through.
 _DATE = re.compile(r"(?:[^%]|%-?[YmdBbAaHIMpZyjeS]|%%)*")
 _SAFE_URL = re.compile(
-    r"https://[a-z0-9.-]+(?::\d{1,5})?(?:[/?#][!-~]*)?|mailto:[!-~]+|tel:[0-9+() -]+",
+    r"https://[a-z0-9.-]+(?::\d{1,5})?(?:[/?#][a-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]*)?"
+    r"|mailto:[a-z0-9\-._~@+?&=%]+|tel:[0-9+() -]+",
     re.IGNORECASE,
 )
 

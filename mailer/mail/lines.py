@@ -7,6 +7,7 @@ quoted-printable nor base64, whatever is merged into it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mailer import errors
@@ -20,6 +21,19 @@ _SPACE = re.compile(r"[ \t\r\n\f]+")
 _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'|[ \t\r\n\f]+")
 _DECLARATION = re.compile(r"(?:[^;(\"']|\([^)]*\)|&\w+;|[\"'])*;?")
 _BRACES = re.compile(r"\{(?=[{%#])")
+
+
+def checked(document: tokens.Document) -> Iterator[errors.Problem]:
+    """Yield each style that is not ASCII, where it stands."""
+    for node in markup.scan(document.text):
+        if node.kind is not markup.Kind.TEXT or node.name not in {"style", "mj-style"}:
+            continue
+        for at in range(node.start, node.end):
+            if not document.text[at].isascii():
+                odd = document.text[at]
+                message = f"a style must be ASCII: {odd!r} can't be written there"
+                yield document.problem(message, at=at)
+                break
 
 
 def wrapped(text: str, given: tokens.Tokens, problems: list[errors.Problem]) -> str:
@@ -56,10 +70,8 @@ def wrapped(text: str, given: tokens.Tokens, problems: list[errors.Problem]) -> 
 def _escaped(raw: str, node: markup.Node, problems: list[errors.Problem]) -> str:
     """Return *raw* in ASCII, with braces that Jinja would take for its own undone."""
     if node.name == "style" and node.kind is markup.Kind.TEXT:
-        if not raw.isascii():
-            odd = next(c for c in raw if not c.isascii())
-            message = f"a style must be ASCII, as it can't hold references: {odd!r}"
-            problems.append(errors.Problem(message=message))
+        if not raw.isascii():  # as it can't hold references
+            problems.append(errors.Problem(message="a style must be ASCII"))
         raw = _BRACES.sub("{ ", raw)
     elif node.kind is not markup.Kind.COMMENT:
         raw = _BRACES.sub("&#123;", raw)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from mailer import errors
 from mailer.mail import markup, source, tokens
@@ -20,6 +20,8 @@ VETTED = frozenset({
     "unsubscribe_url", "preferences_url", "view_url", "pixel_url", "website",
 })  # fmt: skip
 DONATION_HOSTS = ("actblue.com",)
+_ADDRESSES = frozenset({"href", "src", "background-url", "background"})
+_NO_LINK = frozenset({"link", "mj-font", "base"})  # of the head: no person follows them
 UNTRACKED = ("mailto:", "tel:", "sms:", "#")
 
 _ABSOLUTE = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):(.*)", re.DOTALL)
@@ -48,6 +50,27 @@ class Rules:
     own_domains: Collection[str] = ()
     donation_hosts: Collection[str] = DONATION_HOSTS
     refcode: str | None = None
+
+
+def checked(document: tokens.Document) -> Iterator[errors.Problem]:
+    """Yield what is wrong with the addresses of a *document*, where they stand."""
+    for node in markup.scan(document.text):
+        if node.kind is not markup.Kind.OPEN:
+            continue
+        for one in node.attributes:
+            if one.name not in _ADDRESSES or not one.value or node.name in _NO_LINK:
+                continue
+            value = html.unescape(one.value).strip()
+            within = document.tokens.found(value)
+            if document.tokens.pattern.fullmatch(value):
+                problem = unvetted(within[0])
+                if problem:
+                    yield problem
+            elif within or not value.lower().startswith(UNTRACKED):
+                message = refusal(value, document.tokens)
+                if message:
+                    shown = document.tokens.restore(value)
+                    yield document.problem(f"{shown}: {message}", at=one.start)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,9 +107,10 @@ class Table:
             if problem:
                 self.problems.append(problem)
             return value
-        message = self._refusal(value, within)
+        message = refusal(value, self.tokens)
         if message:
-            self._problem(message, value, within)
+            shown = self.tokens.restore(value)
+            self.problems.append(errors.Problem(message=f"{shown}: {message}"))
             return html.escape(value)
         link = self._link(value, within)
         known = next((k for k in self.links if _same(k, link)), None)
@@ -112,24 +136,6 @@ class Table:
             values=tuple(p.text for p in within),
         )
 
-    def _refusal(self, value: str, within: Sequence[source.Piece]) -> str | None:
-        statement = next((p for p in within if p.kind is source.Kind.STATEMENT), None)
-        if statement:
-            return "a link can't hold a condition: write a link for each case"
-        authority = re.match(r"[^:]*:(?://)?[^/?#]*", value)
-        if within and self.tokens.found(authority[0] if authority else value):
-            return "a value may stand in a link's path or query, not in its host"
-        return fault(self.tokens.pattern.sub("x", value))
-
-    def _problem(
-        self, message: str, value: str, within: Sequence[source.Piece]
-    ) -> None:
-        shown = self.tokens.restore(value)
-        problem = errors.Problem(message=f"{shown}: {message}")
-        if within:
-            problem = replace(problem, file=within[0].file, line=within[0].line)
-        self.problems.append(problem)
-
 
 def _same(one: Link, other: Link) -> bool:
     return (one.url, one.values) == (other.url, other.values)
@@ -142,6 +148,17 @@ def unvetted(piece: source.Piece) -> errors.Problem | None:
     return piece.problem(
         f"a person's value as an address: write {{{{ {piece.text} | safe_url }}}}"
     )
+
+
+def refusal(value: str, given: tokens.Tokens) -> str | None:
+    """Return what is wrong with an address that may hold words for Jinja, or None."""
+    within = given.found(value)
+    if any(p.kind is source.Kind.STATEMENT for p in within):
+        return "a link can't hold a condition: write a link for each case"
+    authority = re.match(r"[^:]*:(?://)?[^/?#]*", value)
+    if within and given.found(authority[0] if authority else value):
+        return "a value may stand in a link's path or query, not in its host"
+    return fault(given.pattern.sub("x", value))
 
 
 def fault(url: str) -> str | None:

@@ -14,6 +14,7 @@ from mailer import errors
 from mailer.mail import sandbox, source
 
 MOST = 8  # buttons of one loop; a longer list fails to render rather than lose one
+MORE = f"more_than_{MOST}_items"  # undefined, so that it does
 
 _FOR = re.compile(r"for\s+(\w+)\s+in\s+(.+)", re.DOTALL)
 _HAS_LINK = re.compile(r"\bhref\s*=|https?://", re.IGNORECASE)
@@ -57,6 +58,7 @@ def _repeated(
     if match is None or " if " in match[2] or "recursive" in match[2]:
         message = "a loop that holds links is plain: {% for amount in ask_amounts %}"
         raise errors.Invalid(begin.problem(message))
+    _refuse_else(body)
     name, items = match[1], match[2].strip()
     if not re.fullmatch(r"\w+", items):
         items = f"({items})"
@@ -69,8 +71,19 @@ def _repeated(
         yield from written_out([_bound(p, name, items, index) for p in body])
         yield say("endif")
     # Undefined by its name: a person with a longer list fails loudly, and is listed.
-    yield say(f"if {items} | length > {MOST} and more_than_{MOST}_items")
+    yield say(f"if {items} | length > {MOST} and {MORE}")
     yield say("endif")
+
+
+def _refuse_else(body: Sequence[source.Piece]) -> None:
+    depth = 0
+    for piece in body:
+        if piece.kind is source.Kind.STATEMENT:
+            depth += (piece.tag in {"if", "for"}) - (piece.tag in {"endif", "endfor"})
+            if piece.tag == "else" and depth == 0:
+                raise errors.Invalid(
+                    piece.problem("a loop that holds links has no else: use if")
+                )
 
 
 def _bound(piece: source.Piece, name: str, items: str, index: int) -> source.Piece:
@@ -102,7 +115,7 @@ def _bound(piece: source.Piece, name: str, items: str, index: int) -> source.Pie
             value, at = loop[word], at + 2
         words.append(value)
         at += 1
-    return replace(piece, text="".join(words))
+    return replace(piece, text="".join(words).strip())
 
 
 def _tokens(piece: source.Piece) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from mailer.mail import markup, mjml_tags, tokens
 
 DEPTH = 100  # mj-hero overflows an 8 MB stack at 1,493; musl's threads have 128 KB
 
+_UNCLOSED = frozenset({"p", "li", "td", "th", "tr", "dt", "dd", "option"})
 _SPAN = re.compile(r"(\d+)\.\.(\d+)")
 
 
@@ -43,6 +44,18 @@ def compiled(document: tokens.Document, problems: list[errors.Problem]) -> str:
         if number not in present:
             problems.append(piece.problem(f"MJML drops {piece.source} here"))
     return html
+
+
+def too_deep(document: tokens.Document) -> Iterator[errors.Problem]:
+    """Yield a problem when HTML is nested deeper than any mail: parsers recurse."""
+    depth = 0
+    for node in markup.scan(document.text):
+        if node.name in markup.VOID | _UNCLOSED or node.is_empty:
+            continue
+        depth += (node.kind is markup.Kind.OPEN) - (node.kind is markup.Kind.CLOSE)
+        if depth > DEPTH:
+            yield document.problem(f"nested more than {DEPTH} deep", at=node.start)
+            return
 
 
 def checked(document: tokens.Document) -> Iterator[errors.Problem]:

@@ -86,7 +86,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if isinstance(obj, LoopContext) and attribute in LOOP:
             return getattr(obj, attribute)
         if isinstance(obj, jinja2.Undefined):
-            return getattr(obj, attribute)  # raises, naming what is undefined
+            str(obj)  # raises, naming what is undefined; it has a __class__, too
         message = f"attribute {attribute!r} is not offered in templates"
         raise SecurityError(message)
 
@@ -100,7 +100,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                     f"a list of {len(obj)} has no item {argument}", obj=obj
                 )
         if isinstance(obj, jinja2.Undefined):
-            return obj[argument]  # raises, naming what is undefined
+            str(obj)
         message = "only lists have items in templates"
         raise SecurityError(message)
 
@@ -134,6 +134,8 @@ def _refusal(node: nodes.Node) -> str | None:
             return f"there is no test {name}: there are {', '.join(sorted(TESTS))}"
         case nodes.Getattr(attr=attr):
             return _attribute_refusal(node, attr)
+        case nodes.Getitem(arg=nodes.Const(value=str(key))):
+            return f"[{key!r}]: values have no keys; each has a name of its own"
         case nodes.Name(name=name) if name.startswith("_"):
             return f"no name begins with an underscore: {name}"
         case nodes.For() | nodes.Assign():

@@ -222,6 +222,11 @@ def pieces(source: str, *, file: str) -> list[Piece]:
         raise errors.Invalid(
             errors.Problem(message=str(error.message), file=file, line=error.lineno)
         ) from error
+    if kind is not Kind.TEXT:
+        problem = errors.Problem(
+            message="these braces never end", file=file, line=began
+        )
+        raise errors.Invalid(problem)
     return found
 
 

@@ -1,21 +1,16 @@
-"""Templates: compile a folder once, render it for each person."""
+"""Templates: compile a folder once, check it, render it for each person."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
-
-import jinja2
-from jinja2 import nodes
 
 from mailer import errors
-from mailer.mail import compiler, links, sandbox, source
+from mailer.mail import confine
 from mailer.mail.compiled import Compiled as Compiled
 from mailer.mail.compiled import Link as Link
 from mailer.mail.compiled import Rendered as Rendered
-
-_FAILURES = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError)
+from mailer.mail.renderer import Renderer as Renderer
 
 
 def compile(
@@ -30,97 +25,49 @@ def compile(
     """Compile the template in *folder*.  Raises Invalid with every error found.
 
     Links are numbered from *first_link*, so that they are unique in their blast.
-    Takes a while: call it in a thread.
+    Works in a child process and takes a while: call it in a thread.
     """
-    job = compiler.Build(
-        folder=source.Folder(own=folder, layouts=layouts),
-        rules=links.Rules(own_domains=tuple(own_domains), refcode=refcode),
-        first_link=first_link,
-        subject=subject,
-    )
-    compiler.build(job)
-    if job.compiled is None:
-        raise errors.Invalid(
-            [p for p in job.problems if p.severity is errors.Severity.ERROR]
+    result = confine.run(
+        confine.Job(
+            folder=str(folder.resolve()),
+            layouts=str(layouts.resolve()),
+            subject=subject,
+            own_domains=tuple(own_domains),
+            refcode=refcode,
+            first_link=first_link,
         )
-    return job.compiled
+    )
+    if result.compiled is None:
+        raise errors.Invalid(
+            [p for p in result.problems if p.severity is errors.Severity.ERROR]
+        )
+    return result.compiled
 
 
-class Renderer:
-    """A compiled template, ready for one person after the other."""
+def check(
+    folder: Path,
+    *,
+    layouts: Path,
+    own_domains: Collection[str] = (),
+    attributes: Collection[str] = (),
+) -> list[errors.Problem]:
+    """Return what is wrong with the template in *folder*: errors first, by place.
 
-    def __init__(self, compiled: Compiled) -> None:
-        self.compiled = compiled
-        self._subject = sandbox.TEXT.from_string(compiled.subject)
-        self._preheader = sandbox.TEXT.from_string(compiled.preheader)
-        self._html = sandbox.HTML.from_string(compiled.html)
-        self._text = sandbox.TEXT.from_string(compiled.text)
-        self._values = {
-            link.index: tuple(_evaluator(value) for value in link.values)
-            for link in compiled.links
-        }
+    Says more than `compile`, which only refuses what can't be sent: what must stand
+    in a political email, names that people lack, size.  *attributes* are names
+    that some people have beside those of mailer.
+    """
+    result = confine.run(
+        confine.Job(
+            folder=str(folder.resolve()),
+            layouts=str(layouts.resolve()),
+            own_domains=tuple(own_domains),
+            attributes=tuple(attributes),
+        )
+    )
 
-    def values(self, context: Mapping[str, object]) -> Mapping[int, tuple[str, ...]]:
-        """Return the values of each link for a person: empty tuples for static links.
+    def place(problem: errors.Problem) -> tuple[bool, str, int]:
+        is_warning = problem.severity is errors.Severity.WARNING
+        return is_warning, problem.file or "", problem.line or 0
 
-        A link whose values the person does not have is left out: it must not be in
-        the context of `render`, which then fails if the template shows it after all.
-        """
-        found: dict[int, tuple[str, ...]] = {}
-        for index, evaluators in self._values.items():
-            try:
-                found[index] = tuple([evaluate(context) for evaluate in evaluators])
-            except jinja2.UndefinedError:
-                continue
-            except _FAILURES as error:
-                raise errors.Invalid(f"link_{index}: {error}") from error
-        return found
-
-    def render(self, context: Mapping[str, object]) -> Rendered:
-        """Render for one person.  Raises Invalid that names what is undefined."""
-        try:
-            text = self._text.render(context)
-            return Rendered(
-                subject=self._subject.render(context),
-                preheader=self._preheader.render(context),
-                html=self._html.render(context),
-                text=_without_gaps(text),
-            )
-        except jinja2.UndefinedError as error:
-            raise errors.Invalid(f"{error}: give it a default()") from error
-        except _FAILURES as error:
-            raise errors.Invalid(f"can't be rendered: {error}") from error
-
-
-def _without_gaps(text: str) -> str:
-    while "\n\n\n" in text:  # where conditions left nothing
-        text = text.replace("\n\n\n", "\n\n")
-    return text.strip("\n") + "\n"
-
-
-def _evaluator(expression: str) -> Callable[[Mapping[str, object]], str]:
-    """Return what evaluates *expression*: names and items of lists without Jinja."""
-    tree = sandbox.TEXT.parse("{{ " + expression + " }}").body[0]
-    assert isinstance(tree, nodes.Output)
-    match tree.nodes:
-        case [nodes.Name(name=name)]:
-            return lambda context: _text_of(context.get(name), name)
-        case [
-            nodes.Getitem(node=nodes.Name(name=name), arg=nodes.Const(value=int(at)))
-        ]:
-            return lambda context: _text_of(_item(context.get(name), at), name)
-        case _:
-            pass
-    compiled = sandbox.TEXT.compile_expression(expression, undefined_to_none=False)
-    return lambda context: _text_of(compiled(**context), expression)
-
-
-def _item(items: Any, at: int) -> Any:
-    return items[at] if items is not None and at < len(items) else None
-
-
-def _text_of(value: Any, name: str) -> str:
-    if value is None:
-        message = f"{name!r} is undefined"
-        raise jinja2.UndefinedError(message)
-    return str(value)
+    return sorted(result.problems, key=place)

@@ -36,6 +36,13 @@ class Tokens:
         """Return the pieces whose words stand in *text*, in order."""
         return [self.given[int(m[1])] for m in self.pattern.finditer(text)]
 
+    def before_statement(self, text: str) -> str:
+        """Return *text* up to its first condition or loop."""
+        for match in self.pattern.finditer(text):
+            if self.given[int(match[1])].kind is source.Kind.STATEMENT:
+                return text[: match.start()]
+        return text
+
     def restore(self, text: str) -> str:
         """Put Jinja back for its words, and for comments that hold only one."""
         prefix = self.prefix

@@ -24,7 +24,6 @@ class Wanted:
     reason: Reason
     topic: str | None = None
     note: str | None = None
-    expires_at: datetime | None = None  # None: for good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +51,7 @@ async def add(
     wanted: Iterable[Wanted],
     *,
     source: str,
+    expires_at: datetime | None = None,
 ) -> list[Added]:
     """Suppress; return what changed.  A weaker reason changes nothing.
 
@@ -65,7 +65,7 @@ async def add(
         reasons=[one.reason.value for one in given],
         notes=[one.note for one in given],
         source=source,
-        expiries=[one.expires_at for one in given],
+        expires_at=expires_at,
         strongest_first=_STRONGEST_FIRST,
     )
     return [Added(**row | {"reason": Reason(row["reason"])}) for row in map(dict, rows)]
