@@ -46,6 +46,8 @@ class Sink:
     extensions: tuple[str, ...] = EHLO
     accepted: list[Received] = field(default_factory=list)
     connections: int = 0
+    now_open: int = 0
+    most_open: int = 0
     heard: list[str] = field(default_factory=list)  # every RCPT TO
     dots: int = 0  # answered or not
     _script: dict[tuple[str, str], list[Act]] = field(default_factory=dict)
@@ -83,6 +85,8 @@ class Sink:
 
     def connected(self, client: Conversation) -> Act:
         self.connections += 1
+        self.now_open += 1
+        self.most_open = max(self.most_open, self.now_open)
         return self._say("connect", "", "220 mx.test ESMTP")
 
     def ehlo(self, client: Conversation) -> Act:
@@ -121,7 +125,7 @@ class Sink:
         return act
 
     def left(self, client: Conversation) -> None:
-        pass
+        self.now_open -= 1
 
 
 @asynccontextmanager

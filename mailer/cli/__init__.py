@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import structlog
 
 from mailer import errors
 from mailer.cli.context import Context
@@ -67,6 +68,7 @@ def commands(
 def main() -> None:
     """Run a command; exit 0 done, 1 refused or failed, 2 wrong usage."""
     debug = "--debug" in sys.argv
+    _log_to_stderr()
     try:
         status = commands.main(prog_name="mailer", standalone_mode=False)
     except click.ClickException as error:
@@ -84,6 +86,14 @@ def main() -> None:
         sys.exit(1)
     if isinstance(status, int):  # a command said so: ctx.exit(1)
         sys.exit(status)
+
+
+def _log_to_stderr() -> None:
+    """Keep standard output for what was asked for."""
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
 
 
 def explain(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from mailer.store import blasts, database, deliveries
 ACTOR = "scheduler"
 CHUNK = 400  # deliveries in a chunk, at most: a write to lease it, one to finish
 PARTS = 100  # chunks of a small blast, so that all connections have work
+FEW = 10  # deliveries in a chunk, at least
 
 log = structlog.get_logger()
 
@@ -83,5 +84,5 @@ async def launch(pool: database.Pool, name: str) -> Launched:
 
 def _size(owed: int, *, variants: int) -> int:
     """Return how many deliveries a chunk has: a multiple of the variants."""
-    wanted = min(CHUNK, max(variants, owed // PARTS))
+    wanted = min(CHUNK, max(FEW, owed // PARTS))
     return max(1, wanted // variants) * variants

@@ -233,9 +233,14 @@ async def mark_preflight(tx: database.Connection, found: Blast) -> None:
     await tx.run(SQL["mark_preflight"], id=found.id, hash=found.hash)
 
 
+async def keep(tx: database.Connection, hash: str, body: Any) -> None:
+    """Keep content under its hash; the same content is kept once."""
+    await tx.run(SQL["keep_content"], hash=hash, body=body)
+
+
 async def approve(tx: database.Connection, found: Blast, *, body: Any) -> None:
     """Freeze *body* as what will be sent.  Conflict: the files have changed."""
-    await tx.run(SQL["keep_content"], hash=found.hash, body=body)
+    await keep(tx, found.hash, body)
     if await tx.value(SQL["mark_approved"], id=found.id, hash=found.hash) is None:
         message = f"blast {found.name} was edited meanwhile: proof it again"
         raise errors.Conflict(message)

@@ -15,7 +15,7 @@ from mailer import errors, spool
 from mailer.core import bounce, delivery, provider
 from mailer.core.delivery import State, SubscriberId
 from mailer.core.subscriber import Subscriber
-from mailer.mail import smtp
+from mailer.mail import message, smtp
 from mailer.mail.session import Session
 from mailer.pipeline.sending import journal
 from mailer.pipeline.sending.content import Content
@@ -25,7 +25,10 @@ from mailer.store import chunks, database, deliveries, lanes, subscribers
 
 JITTER = 0.2  # share of a wait by which retries are spread
 GRANT = 0.25  # seconds' worth of tokens that are asked for at once
+RECONNECTS = 3  # tries of one message over connections that end before its dot
 BACKOFF = timedelta(seconds=30)  # of a lane whose server cannot be reached
+
+_OF_THE_LANE = frozenset({bounce.Scope.LANE, bounce.Scope.HALT})
 
 log = structlog.get_logger()
 
@@ -134,6 +137,18 @@ class Carrier:
         except errors.Invalid as error:
             self._end(chunk, row, State.FAILED, reply=str(error)[:500])
             return
+        for _ in range(RECONNECTS):
+            verdict = await self._try(chunk, row, letter)
+            self._settle(chunk, row, verdict)
+            await self._obey(verdict)
+            if not isinstance(verdict.outcome, delivery.Throttled):
+                return
+        await self._hold(BACKOFF, f"closed {RECONNECTS} times before the dot")
+
+    async def _try(
+        self, chunk: chunks.Chunk, row: chunks.Owed, letter: message.Letter
+    ) -> bounce.Verdict:
+        """Send *letter* once, if it may still start, and judge how it ended."""
         await self._token()
         session = await self._connected()
         if self.stop.is_set() or not self.watch.may_start(chunk.blast_id):
@@ -148,11 +163,9 @@ class Carrier:
         end = await session.send(
             letter.sender, letter.recipient, letter.data, before_body=begin
         )
-        verdict = bounce.judge(end, provider=chunk.provider, rules=self.plan.rules)
         if not session.is_open:
             self._session = None
-        self._settle(chunk, row, verdict)
-        await self._obey(verdict)
+        return bounce.judge(end, provider=chunk.provider, rules=self.plan.rules)
 
     def _settle(
         self, chunk: chunks.Chunk, row: chunks.Owed, verdict: bounce.Verdict
@@ -231,15 +244,15 @@ class Carrier:
         """Do to the lane what the reply asks for."""
         outcome = verdict.outcome
         if verdict.action is bounce.Action.RECONNECT:
-            return  # the next message opens a new connection
-        if verdict.wait is None and not isinstance(outcome, delivery.Throttled):
-            return
-        wait = verdict.wait or BACKOFF
-        reason = getattr(outcome, "reply", None) or getattr(outcome, "reason", "")
-        if verdict.scope in {bounce.Scope.LANE, bounce.Scope.HALT} or isinstance(
-            outcome, delivery.Throttled
+            await self.close()
+            return  # the next try opens a new connection
+        is_throttled = isinstance(outcome, delivery.Throttled)
+        if not is_throttled and (
+            verdict.wait is None or verdict.scope not in _OF_THE_LANE
         ):
-            await self._hold(wait, str(reason))
+            return
+        reason = getattr(outcome, "reply", None) or getattr(outcome, "reason", "")
+        await self._hold(verdict.wait or BACKOFF, str(reason))
 
     async def _hold(self, wait: timedelta, reason: str) -> None:
         async with database.transaction(self.pool) as tx:

@@ -30,11 +30,18 @@ async def recover(pool: database.Pool, journals: Path) -> int:
         try:
             with spool.owned(folder):
                 await settle(pool, folder, owner=folder.name)
-                await asyncio.to_thread(spool.remove, folder)
+                await asyncio.to_thread(_remove, folder)
         except errors.Conflict:
             continue  # another worker was faster
         gone += 1
     return gone
+
+
+def _remove(folder: Path) -> None:
+    """Remove a journal that is in the ledger."""
+    for _number, path in spool.segments(folder):
+        path.unlink()
+    spool.remove(folder)
 
 
 async def settle(pool: database.Pool, folder: Path, *, owner: str) -> None:

@@ -11,6 +11,7 @@ import structlog
 
 from mailer import errors
 from mailer.core.delivery import BlastId, State, SubscriberId
+from mailer.pipeline.sending.watch import pause
 from mailer.store import chunks, database, deliveries
 
 BATCH = 1000  # results in one transaction: facts say 92,000 rows/s at this size
@@ -73,7 +74,7 @@ class Settler:
                 log.warning("ledger.away", error=str(error))
                 await asyncio.sleep(PATIENCE)
             else:
-                await asyncio.sleep(0 if len(self._ends) >= BATCH else PAUSE)
+                await pause(stop, 0.0 if len(self._ends) >= BATCH else PAUSE)
 
     async def settle(self) -> None:
         """Write one batch, and give back the chunks of which nothing is left here."""

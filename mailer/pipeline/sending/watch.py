@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +31,13 @@ def _boottime() -> float:
     """Read the clock that also runs while the machine is suspended."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Wait *seconds*, or less when told to stop."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,4 +117,4 @@ class Watch:
                     renew_at = self.boottime() + RENEW
             except errors.Unavailable as error:
                 log.warning("watch.away", error=str(error))
-            await asyncio.sleep(POLL)
+            await pause(stop, POLL)

@@ -19,7 +19,7 @@ from mailer.pipeline.sending import content, recovery
 from mailer.pipeline.sending.carrier import Carrier, Plan
 from mailer.pipeline.sending.content import Content, House
 from mailer.pipeline.sending.settler import Settler
-from mailer.pipeline.sending.watch import LEASE, Watch
+from mailer.pipeline.sending.watch import LEASE, Watch, pause
 from mailer.store import chunks, database, lanes, processes
 
 IDLE = 0.2  # seconds between two looks for work; a new worker has some within 1 s
@@ -66,7 +66,7 @@ class Worker:
                 except errors.Unavailable as error:
                     log.warning("worker.away", error=str(error))
                 if not started:
-                    await _pause(self.stop, IDLE)
+                    await pause(self.stop, IDLE)
 
     async def _spread(self, carriers: asyncio.TaskGroup) -> int:
         """Start a carrier on each lane that wants one; return how many."""
@@ -239,15 +239,6 @@ async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
             await worker.lead()
         finally:
             carried.set()
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    """Wait *seconds*, or less when told to stop."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
 
 
 def _boot() -> str:
