@@ -35,11 +35,18 @@ class Context:
         """Return who acts: ``--as``, else the system's user name."""
         return self.given_actor or getpass.getuser()
 
-    def run(self, step: Callable[[runtime.Workspace], Awaitable[T]]) -> T:
+    def run(
+        self,
+        step: Callable[[runtime.Workspace], Awaitable[T]],
+        *,
+        needs_database: bool = True,
+    ) -> T:
         """Open the workspace, run *step* on it, and return what it returns."""
 
         async def opened() -> T:
-            async with runtime.opened(self.root.resolve()) as workspace:
+            async with runtime.opened(
+                self.root.resolve(), needs_database=needs_database
+            ) as workspace:
                 return await step(workspace)
 
         try:

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from mailer import settings
+import structlog
+
+from mailer import errors, settings
 from mailer.pipeline import sending
 from mailer.store import database, embedded, migrate
+
+log = structlog.get_logger()
 
 
 def now() -> datetime:
@@ -28,18 +32,26 @@ class Workspace:
 
 
 @asynccontextmanager
-async def opened(root: Path, *, size: int = 10) -> AsyncIterator[Workspace]:
+async def opened(
+    root: Path, *, size: int = 10, needs_database: bool = True
+) -> AsyncIterator[Workspace]:
     """Open the workspace at *root*: its settings, its server, its schema.
 
+    What tracks clicks does not need the database: it begins while that is away.
     Raises NotFound when *root* is no workspace, Invalid when its settings are
-    wrong, Unavailable when the database cannot be had.
+    wrong, Unavailable when the database is needed and cannot be had.
     """
     chosen = settings.load(root)
     async with (
         embedded.served(chosen.database, root=root) as url,
-        database.opened(url, size=size) as pool,
+        database.opened(url, size=size, at_once=needs_database) as pool,
     ):
-        await migrate.ensure(pool)
+        try:
+            await migrate.ensure(pool)
+        except (errors.Unavailable, OSError) as error:
+            if needs_database:
+                raise
+            log.warning("the database is away", error=str(error))
         yield Workspace(root=root, settings=chosen, pool=pool)
 
 

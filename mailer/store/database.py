@@ -38,6 +38,9 @@ _LOST = (
 # What asyncpg raises for an address that is wrong or a server that refuses us.
 _CONNECT = (asyncpg.PostgresError, asyncpg.InterfaceError)
 
+# What the database says of a value that it will never take.
+REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
 OLDEST = 15  # UNIQUE NULLS NOT DISTINCT, MERGE
 CONNECT_TIMEOUT = 10.0  # seconds; a database that does not answer is unavailable
 COMMAND_TIMEOUT = 300.0  # seconds; a launch of millions takes minutes, a hang more
@@ -161,15 +164,17 @@ async def _prepare(raw: Any) -> None:
 
 
 @asynccontextmanager
-async def opened(url: str, *, size: int = 10) -> AsyncIterator[Pool]:
-    """Connect to *url* with at most *size* connections.
+async def opened(
+    url: str, *, size: int = 10, at_once: bool = True
+) -> AsyncIterator[Pool]:
+    """Connect to *url* with at most *size* connections, *at_once* or when needed.
 
     Raises Unavailable when nobody answers there.
     """
     try:
         raw = await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=int(at_once),
             max_size=size,
             init=_prepare,
             timeout=CONNECT_TIMEOUT,
