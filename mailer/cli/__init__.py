@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "blast": "blast",
     "run": "run",
     "work": "run",
+    "serve": "run",
 }
 
 

@@ -1,4 +1,4 @@
-"""``mailer run``, ``work``: the processes that send."""
+"""``mailer run``, ``work``, ``serve``: the processes that send and that listen."""
 
 from __future__ import annotations
 
@@ -51,6 +51,38 @@ def run(ctx: Context, workers: int | None) -> None:
     ctx.run(step)
 
 
+@click.command()
+@pass_context
+def serve(ctx: Context) -> None:
+    """Answer clicks, opens, unsubscribes and webhooks; show health and metrics.
+
+    What comes in is on the disk before it is answered, and in the database within a
+    second.  Links work while the database is away, also after a start without it.
+
+    \b
+    Example: mailer serve
+    """
+    from mailer.web import app  # here, because aiohttp takes 0.2 s to import
+
+    async def step(workspace: runtime.Workspace) -> None:
+        public, private = workspace.settings.public, workspace.settings.private
+
+        def started() -> None:
+            click.echo(f"Tracking on {public.url}, health and metrics on {private.url}")
+
+        async with running.stopping() as stop:
+            await app.serve(
+                workspace.settings,
+                workspace.pool,
+                workspace.root / ".mailer" / "spool",
+                stop,
+                now=runtime.now,
+                started=started,
+            )
+
+    ctx.run(step, needs_database=False)
+
+
 async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
     public, private = workspace.settings.public, workspace.settings.private
     async with running.stopping() as stop:
@@ -71,4 +103,4 @@ async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
     click.echo("Stopped; everything that was sent is settled.")
 
 
-COMMANDS: dict[str, click.Command] = {"run": run, "work": work}
+COMMANDS: dict[str, click.Command] = {"run": run, "work": work, "serve": serve}

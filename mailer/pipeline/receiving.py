@@ -50,7 +50,7 @@ class Inbox:
             self.dropped[one.kind] += 1
             if writer.failure is not None and not self._failed_at[queue]:
                 self._failed_at[queue] = time.monotonic()
-                _log.error("spool failed", queue=queue.value, error=str(error))
+                _tell_failure(queue, error)
             if queue is Queue.URGENT:
                 raise
             return
@@ -63,6 +63,11 @@ class Inbox:
             writer.reopen()
             self._failed_at[queue] = 0.0
             _log.info("spool works again", queue=queue.value)
+
+
+def _tell_failure(queue: Queue, error: Exception) -> None:
+    with suppress(OSError):  # the log may be on the same full disk
+        _log.error("spool failed", queue=queue.value, error=str(error))
 
 
 @contextmanager

@@ -55,8 +55,12 @@ async def run(
         while not stop.is_set():
             try:
                 pause = 0.0 if await loader.step() else PAUSE
-            except errors.Unavailable as error:
+            except (errors.Unavailable, OSError) as error:
                 _log.warning("events wait for the database", error=str(error))
+                pause = AGAIN
+            except Exception as error:  # noqa: BLE001 -- redirects go on all the same
+                said = str(error).partition("\n")[0]  # the rest quotes rows
+                _log.error("events not loaded", kind=type(error).__name__, error=said)
                 pause = AGAIN
             await _wait(stop, pause)
         try:
@@ -161,7 +165,7 @@ class Loader:
             records += [record.payload for record in found]
         try:
             self.loaded += await self._load(self._events(records))
-        except errors.Unavailable:
+        except BaseException:  # the database is away, or we are told to stop
             for tail, position in zip(tails, before, strict=True):
                 tail.position = position
             raise
@@ -175,9 +179,7 @@ class Loader:
             return 0
         try:
             return await load(self._pool, given)
-        except errors.Unavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 -- one record must not stop all others
+        except database.REFUSED as error:  # one record must not stop all others
             if len(given) > 1:
                 half = len(given) // 2
                 return await self._load(given[:half]) + await self._load(given[half:])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailer import errors
 from mailer.core import donation
+from mailer.core import subscriber as people
 from mailer.core.donation import Gift, Method
 from mailer.store import database
 
@@ -45,8 +47,9 @@ async def attribute(tx: database.Connection, gift: Gift) -> Attribution:
     if giver is not None:
         subscriber = await tx.value(SQL["subscriber"], id=giver.subscriber)
     if subscriber is None and gift.email:
-        address = gift.email.strip().lower()
-        subscriber = await tx.value(SQL["subscriber_by_address"], address=address)
+        subscriber = await tx.value(
+            SQL["subscriber_by_address"], address=_address(gift.email)
+        )
     code = donation.read_refcode(gift.refcode)
     if code is not None and await tx.value(
         SQL["variant_exists"], blast=code[0], variant=code[1]
@@ -73,6 +76,14 @@ async def attribute(tx: database.Connection, gift: Gift) -> Attribution:
                 tx, Method.CLICK, subscriber, blast=row["blast_id"], link=row["link"]
             )
     return Attribution(method=Method.NONE, subscriber=subscriber)
+
+
+def _address(email: str) -> str:
+    """Return the address as subscribers have it; a form may take what we would not."""
+    try:
+        return people.normalise(email).address
+    except errors.Invalid:
+        return email.strip().lower()
 
 
 async def _delivered(
