@@ -8,13 +8,14 @@ import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from mailer.store import database, embedded, migrate
+from mailer.settings.workspace import make
+from mailer.store import backups, database, embedded, migrate
+from tests import sink as sinks
 from tests import tools
 
 # Nothing of a test has to survive a power cut.
@@ -67,7 +68,9 @@ def database_template(database_server: str) -> Iterator[str]:
 
     async def made() -> None:
         await _execute(database_server, f"CREATE DATABASE {name}")
-        async with database.opened(_named(database_server, name), size=1) as pool:
+        async with database.opened(
+            backups.named(database_server, name), size=1
+        ) as pool:
             await migrate.ensure(pool)
 
     asyncio.run(made())
@@ -86,8 +89,10 @@ async def database_url(
         database_server,
         f"CREATE DATABASE {name} TEMPLATE {database_template} STRATEGY file_copy",
     )
-    yield _named(database_server, name)
-    await _execute(database_server, f"DROP DATABASE {name} WITH (FORCE)")
+    yield backups.named(database_server, name)
+    for left in (name, f"{name}_before_restore"):
+        drop = f"DROP DATABASE IF EXISTS {left} WITH (FORCE)"
+        await _execute(database_server, drop)
 
 
 @pytest.fixture
@@ -98,20 +103,21 @@ async def db(database_url: str) -> AsyncIterator[database.Pool]:
 
 
 @pytest.fixture
+async def sink() -> AsyncIterator[sinks.Sink]:
+    """A provider that the test scripts, over real SMTP."""
+    async with sinks.serving() as served:
+        yield served
+
+
+@pytest.fixture
 def workspace(
     tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A workspace folder; commands in it use this test's database."""
+    """A folder as `mailer init` makes it; commands in it use this test's database."""
     monkeypatch.setenv("MAILER_DATABASE_URL", database_url)
     folder = tmp_path / "workspace"
-    folder.mkdir()
+    make(folder)
     return folder
-
-
-def _named(url: str, name: str) -> str:
-    """Return *url* with another database."""
-    scheme, place, _, query, fragment = urlsplit(url)
-    return urlunsplit((scheme, place, f"/{name}", query, fragment))
 
 
 async def _execute(url: str, statement: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email import policy
@@ -16,7 +16,7 @@ from mailer.mail.sink import Act, Conversation, Then
 
 __all__ = ["Act", "Received", "Sink", "Then", "serving"]
 
-EHLO = ("mx.test", "PIPELINING", "SIZE 10000000", "8BITMIME", "ENHANCEDSTATUSCODES")
+EHLO = ("mx.test", "PIPELINING", "SIZE 50000000", "8BITMIME", "ENHANCEDSTATUSCODES")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Received:
 class Sink:
     """The hands of a test on the server.
 
-    Stages of a script: connect, ehlo, mail, rcpt, data, body (while it comes), dot.
+    Stages of a script: connect, ehlo, mail, rcpt, data, body (while it comes), dot;
+    other for any other verb.
     """
 
     port: int = 0
@@ -50,14 +51,17 @@ class Sink:
     most_open: int = 0
     heard: list[str] = field(default_factory=list)  # every RCPT TO
     dots: int = 0  # answered or not
+    early: int = 0  # envelopes that came with the body before, in one write
     _script: dict[tuple[str, str], list[Act]] = field(default_factory=dict)
-    _waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+    _waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = field(
+        default_factory=list
+    )
 
     def script(self, address: str, *acts: str | Act, at: str = "rcpt") -> None:
         """Answer *address* with *acts* in turn; the last one repeats.
 
-        *address* is the recipient's, but the sender's at mail, and "" at connect
-        and ehlo.
+        *address* is the recipient's, but the sender's at mail; "" at connect and
+        ehlo, and at data for a message to nobody.
         """
         self._script[at, address] = [
             act if isinstance(act, Act) else Act(act) for act in acts
@@ -68,20 +72,33 @@ class Sink:
         """A source that sends here."""
         return Source(name="sink", port=self.port, tls=Tls.NONE, helo="mailer.test")
 
+    async def dotted(self, count: int) -> None:
+        """Wait until *count* final dots were read.  TimeoutError after 5 s."""
+        await self.reached(lambda: self.dots >= count)
+
     async def received(self, count: int) -> list[Received]:
         """Wait until *count* messages were accepted.  TimeoutError after 5 s."""
-        if len(self.accepted) < count:
+        await self.reached(lambda: len(self.accepted) >= count)
+        return self.accepted
+
+    async def reached(self, is_so: Callable[[], bool]) -> None:
+        """Wait until *is_so*, which is asked when something came."""
+        if not is_so():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append((count, waiter))
+            self._waiting.append((is_so, waiter))
             async with asyncio.timeout(5):
                 await waiter
-        return self.accepted
 
     def _say(self, stage: str, address: str, usual: str) -> Act:
         acts = self._script.get((stage, address), [])
         if not acts:
             return Act(usual)
         return acts.pop(0) if len(acts) > 1 else acts[0]
+
+    def _tell(self) -> None:
+        for is_so, waiter in self._waiting:
+            if is_so() and not waiter.done():
+                waiter.set_result(None)
 
     def connected(self, client: Conversation) -> Act:
         self.connections += 1
@@ -99,38 +116,51 @@ class Sink:
 
     def rcpt(self, client: Conversation, address: str) -> Act:
         self.heard.append(address)
+        self._tell()
         return self._say("rcpt", address, "250 2.1.5 OK")
 
     def data(self, client: Conversation) -> Act:
+        if not client.recipients:
+            return self._say("data", "", "503 5.5.1 No valid recipients")
         return self._say("data", client.recipients[0], "354 Go on")
 
     def body(self, client: Conversation, size: int) -> Act | None:
-        address = client.recipients[0]
+        address = _first(client)
         if ("body", address) not in self._script:
             return None
         return self._say("body", address, "")
 
     def message(self, client: Conversation, content: bytes) -> Act:
         self.dots += 1
-        recipient = client.recipients[0]
-        act = self._say("dot", recipient, "250 2.0.0 Queued")
+        recipient = _first(client)
+        usual = "250 2.0.0 Queued" if recipient else "554 5.5.1 No valid recipients"
+        act = self._say("dot", recipient, usual)
         if sink.is_yes(act):
             content = sink.unstuffed(content)
             self.accepted.append(
                 Received(sender=client.sender, recipient=recipient, content=content)
             )
-            for count, waiter in self._waiting:
-                if len(self.accepted) >= count and not waiter.done():
-                    waiter.set_result(None)
+        self.early += client.has_more
+        self._tell()
         return act
+
+    def other(self, client: Conversation, verb: str) -> Act:
+        usual = "500 5.5.2 Unknown command"
+        if verb == "RSET":
+            usual = "250 2.0.0 Reset"
+        return self._say("other", verb, usual)
 
     def left(self, client: Conversation) -> None:
         self.now_open -= 1
 
 
+def _first(client: Conversation) -> str:
+    return client.recipients[0] if client.recipients else ""
+
+
 @asynccontextmanager
-async def serving() -> AsyncIterator[Sink]:
-    """Serve a sink on a free port of 127.0.0.1, in the loop of the test."""
+async def serving(*, address: str = "127.0.0.1") -> AsyncIterator[Sink]:
+    """Serve a sink on a free port of *address*, in the loop of the test."""
     served = Sink()
-    async with sink.serving(served) as served.port:
+    async with sink.serving(served, address=address) as served.port:
         yield served

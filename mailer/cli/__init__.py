@@ -17,13 +17,16 @@ COMMANDS: dict[str, str] = {
     "init": "workspace",
     "import": "people",
     "subscriber": "people",
+    "suppress": "suppress",
     "sink": "sink",
     "segment": "segment",
     "template": "template",
     "blast": "blast",
+    "report": "report",
     "run": "run",
     "work": "run",
     "serve": "run",
+    "db": "db",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -49,10 +49,24 @@ class Context:
             ) as workspace:
                 return await step(workspace)
 
-        try:
-            return asyncio.run(opened())
-        except BaseExceptionGroup as group:
-            raise _first(group) from group
+        return _run(opened())
+
+    def reach(self, step: Callable[[str], Awaitable[T]]) -> T:
+        """Run *step* on the address of the database, whatever is in it."""
+
+        async def reached() -> T:
+            async with runtime.reached(self.root.resolve()) as url:
+                return await step(url)
+
+        return _run(reached())
+
+
+def _run(main: Coroutine[Any, Any, T]) -> T:
+    """Run *main*; of many errors at once, raise the first."""
+    try:
+        return asyncio.run(main)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

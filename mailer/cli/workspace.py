@@ -27,7 +27,8 @@ def init(folder: Path) -> None:
         return
     if made.kept:
         click.echo(f"kept    {made.kept} that were there")
-    click.echo(f"\nNext: edit {folder / workspace.SETTINGS}, then cd {folder}.")
+    go = "" if folder.resolve() == Path.cwd() else f", then cd {folder}"
+    click.echo(f"\nNext: edit {folder / workspace.SETTINGS}{go}")
 
 
 COMMANDS: dict[str, click.Command] = {"init": init}

@@ -306,7 +306,7 @@ def _language(cell: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _instant(cell: str) -> str:
+def instant(cell: str) -> str:
     """Return ISO 8601 with an offset; a time without one is UTC."""
     text = cell.strip()
     if not text:
@@ -374,11 +374,11 @@ _READ: Mapping[Field, Callable[[str], str]] = {
     Field.STATE: _state,
     Field.TIME_ZONE: _time_zone,
     Field.LANGUAGE: _language,
-    Field.SIGNED_UP_AT: _instant,
+    Field.SIGNED_UP_AT: instant,
     Field.GIFT_COUNT: _count,
     Field.GIFT_SUM: _money,
     Field.HIGHEST_GIFT: _money,
     Field.LATEST_GIFT: _money,
-    Field.LATEST_GIFT_AT: _instant,
+    Field.LATEST_GIFT_AT: instant,
     Field.RECURRING: _boolean,
 }

@@ -10,6 +10,8 @@ import codecs
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TextIO
 
 from mailer import errors
 from mailer.errors import Problem
@@ -42,6 +44,43 @@ def line(values: Iterable[object]) -> str:
     """Write one CSV line, every cell quoted and harmless, None as an empty cell."""
     cells = ("" if value is None else harmless(str(value)) for value in values)
     return ",".join('"' + cell.replace('"', '""') + '"' for cell in cells) + "\r\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A row that was not used: the value to look at, and why."""
+
+    line: int
+    value: str
+    reason: str
+
+
+class Refusals:
+    """The refused rows of one file, in a file that is made with the first of them."""
+
+    def __init__(self, create: Callable[[], TextIO]) -> None:
+        self._create = create
+        self._file: TextIO | None = None
+
+    @property
+    def any(self) -> bool:
+        """Tell whether a row was refused."""
+        return self._file is not None
+
+    def write(self, refusals: Iterable[Refusal]) -> None:
+        """Add rows, and hand them to the system."""
+        for refusal in refusals:
+            if self._file is None:
+                self._file = self._create()
+                self._file.write(line(("line", "value", "reason")))
+            self._file.write(line((refusal.line, refusal.value, refusal.reason)))
+        if self._file is not None:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._file is not None:
+            self._file.close()
 
 
 def check(read: Callable[[int], bytes], *, file: str, encoding: str) -> None:

@@ -86,33 +86,46 @@ _7BIT = b"Content-Transfer-Encoding: 7bit\r\n\r\n"
 _QP = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
 
 
-def _lines(data: bytes) -> list[bytes]:
-    """Split into lines, whatever ended them; a NUL may stand nowhere."""
+def _plain(data: bytes) -> bytes:
+    """End lines with LF, whatever ended them; a NUL may stand nowhere."""
     if b"\0" in data:
         data = data.replace(b"\0", b"")
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return data.split(b"\n")
+    return data
+
+
+def _is_long(data: bytes) -> bool:
+    """Tell whether a line is longer than mail may have: faster than splitting."""
+    start = 0
+    while len(data) - start > header.LINE:
+        end = data.rfind(b"\n", start, start + header.LINE + 1)
+        if end < 0:
+            return True
+        start = end + 1
+    return False
 
 
 def _text_part(text: str) -> bytes:
-    lines = _lines(text.encode("utf-8", "replace"))
-    if text.isascii() and max(map(len, lines)) <= header.LINE:
-        return _7BIT + b"\r\n".join(lines)
-    return _quoted(lines)
+    data = _plain(text.encode("utf-8", "replace"))
+    if text.isascii() and not _is_long(data):
+        return _7BIT + data.replace(b"\n", b"\r\n")
+    return _quoted(data)
 
 
 def _html_part(html: str) -> bytes:
     """Make HTML pure ASCII by character references: no transfer encoding needed."""
-    lines = _lines(html.encode("ascii", "xmlcharrefreplace"))
-    if max(map(len, lines)) > header.LINE:
-        if "<pre" in html or "<textarea" in html:  # where a space is no line end
-            return _quoted(lines)
-        wrapped = [short for line in lines for short in _wrap(line)]
-        if max(map(len, wrapped)) > header.LINE:
-            return _quoted(lines)  # lossless, for five times the cost
-        lines = wrapped
-    return _7BIT + b"\r\n".join(lines)
+    data = _plain(html.encode("ascii", "xmlcharrefreplace"))
+    if _is_long(data):
+        if b"<pre" in data or b"<textarea" in data:  # where a space is no line end
+            return _quoted(data)
+        wrapped = b"\n".join(
+            short for line in data.split(b"\n") for short in _wrap(line)
+        )
+        if _is_long(wrapped):
+            return _quoted(data)  # lossless, for five times the cost
+        data = wrapped
+    return _7BIT + data.replace(b"\n", b"\r\n")
 
 
 def _wrap(line: bytes) -> list[bytes]:
@@ -130,9 +143,9 @@ def _wrap(line: bytes) -> list[bytes]:
     return lines
 
 
-def _quoted(lines: list[bytes]) -> bytes:
+def _quoted(data: bytes) -> bytes:
     """Encode as quoted-printable, RFC 2045 §6.7."""
-    encoded = binascii.b2a_qp(b"\n".join(lines), istext=True)
+    encoded = binascii.b2a_qp(data, istext=True)
     return _QP + encoded.replace(b"\n", b"\r\n")
 
 

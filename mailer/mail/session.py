@@ -9,22 +9,18 @@ on the same session; whose turn it is, the session decides.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
 
-from mailer import errors
 from mailer.core.bounce import Answered, Lost
 from mailer.core.delivery import Reply, Stage
+from mailer.mail import envelope
 from mailer.mail.reply import ProtocolError, Reader
 
 End = Answered | Lost
-
-# No space, control character, bracket or quote: nothing that could end the command.
-_ADDRESS = re.compile(r'[^\x00-\x20\x7f-\x9f()<>\[\]:;\\,"@]+@[A-Za-z0-9.\[\]:-]+')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +78,6 @@ class Session(asyncio.Protocol):
         self.limits = limits
         self.is_pipelining = "pipelining" in extensions
         self.accepted = 0
-        self._max_size = _size(extensions.get("size", ""))
         self._loop = asyncio.get_running_loop()
         self._closed: _Waiter = self._loop.create_future()
         self._reader = Reader()
@@ -123,7 +118,7 @@ class Session(asyncio.Protocol):
         await, when the answer is known.  Raises Invalid for what is no address or no
         message, before any byte is written.
         """
-        commands = self._commands(sender, recipient, data)
+        commands = envelope.commands(sender, recipient, data, offered=self.extensions)
         if isinstance(commands, Answered):
             return commands
         if self._failure is not None:
@@ -162,52 +157,18 @@ class Session(asyncio.Protocol):
 
     # ── What is written ─────────────────────────────────────────────────────
 
-    def _commands(
-        self, sender: str, recipient: str, data: bytes
-    ) -> list[tuple[Stage, bytes]] | Answered:
-        """Return the envelope's commands, or the refusal the server need not say."""
-        for address in (sender, recipient):
-            if _ADDRESS.fullmatch(address) is None and (
-                address or address is not sender
-            ):
-                message = f"{address[:254]!r} is no address"
-                raise errors.Invalid(message)
-        if data.count(b"\r\n") != data.count(b"\n") or (
-            data.count(b"\r\n") != data.count(b"\r")
-        ):
-            message = "a message with lone CR or LF: lines end in CRLF"
-            raise errors.Invalid(message)
-        options = ""
-        if "size" in self.extensions:
-            if self._max_size and len(data) > self._max_size:
-                text = f"5.3.4 {len(data)} octets; this server takes {self._max_size}"
-                return Answered(stage=Stage.MAIL, reply=Reply(code=552, text=text))
-            options += f" SIZE={len(data)}"
-        if not (sender.isascii() and recipient.isascii()):
-            if "smtputf8" not in self.extensions:
-                text = "5.6.7 the address needs SMTPUTF8, the server does not offer it"
-                return Answered(stage=Stage.RCPT, reply=Reply(code=553, text=text))
-            options += " SMTPUTF8"
-            if "8bitmime" in self.extensions:
-                options += " BODY=8BITMIME"
-        return [
-            (Stage.MAIL, f"MAIL FROM:<{sender}>{options}\r\n".encode()),
-            (Stage.RCPT, f"RCPT TO:<{recipient}>\r\n".encode()),
-            (Stage.DATA, b"DATA\r\n"),
-        ]
-
     def _next(self, before: bytes = b"") -> None:
         """Write *before*, with the envelope of the next message if it may follow."""
-        envelope = b""
+        group = b""
         if (
             self._queue
             and self._current is None
             and (self.is_pipelining or not self._expected)
         ):
-            envelope = self._begin(self._queue.popleft())
-        if before or envelope:
-            self._has_tail = bool(before and envelope)
-            self._write(before + envelope)
+            group = self._begin(self._queue.popleft())
+        if before or group:
+            self._has_tail = bool(before and group)
+            self._write(before + group)
 
     def _begin(self, message: _Message) -> bytes:
         """Make *message* the current one; return its first write."""
@@ -237,11 +198,8 @@ class Session(asyncio.Protocol):
         """Write body and dot, with the next envelope: from here on it is in doubt."""
         self._current = None
         self._expected.append((message, Stage.DOT))
-        data = message.data.replace(b"\r\n.", b"\r\n..")  # RFC 5321 §4.5.2
-        message.data = b""
-        if data.startswith(b"."):
-            data = b"." + data
-        self._next(data + (b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"))
+        data, message.data = message.data, b""
+        self._next(envelope.stuffed(data))
 
     def _write(self, data: bytes) -> None:
         self._since = self._loop.time()
@@ -380,7 +338,8 @@ class Session(asyncio.Protocol):
             if message is not None:
                 self._lose(message, self._reached(stage), reason)
         if self._current is not None:
-            self._lose(self._current, Stage.BODY, reason)
+            unsaid = self._current.commands
+            self._lose(self._current, unsaid[0][0] if unsaid else Stage.BODY, reason)
         for message in self._queue:
             self._lose(message, Stage.CONNECT, reason)
         self._queue.clear()
@@ -437,8 +396,3 @@ class Session(asyncio.Protocol):
             return
         # The next answer that is waited for may have less time than this one.
         self._watch = self._loop.call_later(min(left, self.limits.data), self._look)
-
-
-def _size(text: str) -> int:
-    """Read the parameter of SIZE: 0 or none means no fixed limit (RFC 1870 §3)."""
-    return int(text) if text.isdecimal() and len(text) < 20 else 0

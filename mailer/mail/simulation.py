@@ -229,7 +229,9 @@ class Simulation:
         return place.rcpt(address, messages=client.messages, now=self._time())
 
     def data(self, client: Conversation) -> Act:
-        """Let the message come."""
+        """Let the message come, if it is to somebody."""
+        if not client.recipients:
+            return Act("503 5.5.1 No valid recipients")
         return Act("354 Go ahead")
 
     def body(self, client: Conversation, size: int) -> Act | None:
@@ -246,6 +248,12 @@ class Simulation:
         if sink.is_yes(act) or act.then is Then.DROP:
             self._keep(client, address, content)
         return act
+
+    def other(self, client: Conversation, verb: str) -> Act:
+        """Know no other command but RSET."""
+        if verb == "RSET":
+            return Act("250 2.0.0 Reset")
+        return Act("500 5.5.2 Unknown command")
 
     def left(self, client: Conversation) -> None:
         """Free the client's connection."""

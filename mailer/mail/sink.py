@@ -56,13 +56,16 @@ class Host(Protocol):
         """Answer RCPT TO."""
 
     def data(self, client: Conversation) -> Act:
-        """Answer DATA; 354 lets the message come."""
+        """Answer DATA; 354 lets the message come, even one to nobody."""
 
     def body(self, client: Conversation, size: int) -> Act | None:
         """Break off while the message comes, if at all."""
 
     def message(self, client: Conversation, content: bytes) -> Act:
         """Answer the final dot of a message, dots not yet removed."""
+
+    def other(self, client: Conversation, verb: str) -> Act:
+        """Answer RSET, or a command that is none of these."""
 
     def left(self, client: Conversation) -> None:
         """Learn that the client is gone."""
@@ -91,6 +94,11 @@ class Conversation(asyncio.Protocol):
         self._is_data = False
         self._searched = 0
         self._is_over = False
+
+    @property
+    def has_more(self) -> bool:
+        """Tell whether the client has written more than was read."""
+        return bool(self._in)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet the client."""
@@ -161,13 +169,13 @@ class Conversation(asyncio.Protocol):
                 return Act("250 sink")
             case "RSET":
                 self._reset()
-                return Act("250 2.0.0 Reset")
+                return self.host.other(self, "RSET")
             case "NOOP":
                 return Act("250 2.0.0 OK")
             case "QUIT":
                 return Act("221 2.0.0 Bye", Then.CLOSE)
             case _:
-                return Act("500 5.5.2 Unknown command")
+                return self.host.other(self, verb.upper())
 
     def _mail(self, rest: str) -> Act:
         sender = _path(rest, "FROM:")
@@ -188,8 +196,6 @@ class Conversation(asyncio.Protocol):
         return act
 
     def _data(self) -> Act:
-        if not self.recipients:
-            return Act("503 5.5.1 No valid recipients")
         act = self.host.data(self)
         self._is_data = act.reply.startswith("354")
         self._searched = 0
@@ -197,6 +203,8 @@ class Conversation(asyncio.Protocol):
 
     def _read_message(self) -> bool:
         """Answer the final dot; False when it has not come."""
+        if not self._in:
+            return False
         if self._in.startswith(b".\r\n"):
             end, after = 0, 3
         else:

@@ -36,15 +36,6 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """A row that was not imported."""
-
-    line: int
-    value: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far an import is."""
 
@@ -67,7 +58,7 @@ class Imported:
     duplicates: int = 0  # rows about somebody whom an earlier row named
     refused: int = 0
     refused_file: str | None = None
-    samples: list[Refusal] = field(default_factory=list)
+    samples: list[sheet.Refusal] = field(default_factory=list)
 
 
 class Merge(Protocol):
@@ -125,7 +116,7 @@ class _Batch:
     fresh_people: int
     again: bytes  # people whom an earlier batch named
     duplicates: int
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[sheet.Refusal, ...]
     bytes_read: int
 
 
@@ -182,7 +173,7 @@ class _Source:
         self._options = options
         self._name = str(path)
         self._refused_path = path.with_name(f"{path.stem}.refused.csv")
-        self._refused: TextIO | None = None
+        self._refused = sheet.Refusals(self._refused_file)
         self._file: BinaryIO = path.open("rb", buffering=1 << 20)
         self.size = path.stat().st_size
         try:
@@ -220,14 +211,16 @@ class _Source:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        if self._refused is not None:
-            self._refused.close()
+        self._refused.close()
+
+    def _refused_file(self) -> TextIO:
+        return self._refused_path.open("w", encoding="utf-8", newline="")
 
     def batches(self) -> Iterator[_Batch]:
         """Yield the rows, read and encoded, in pieces that fit memory."""
         seen = duplicate.Seen()
         people: dict[str, list[str]] = {}
-        refusals: list[Refusal] = []
+        refusals: list[sheet.Refusal] = []
         rows = 0
         for line, row in self._records:
             rows += 1
@@ -235,7 +228,7 @@ class _Source:
                 cells = column.person(self.plan, row, self._options.hints)
             except column.Refused as refused:
                 refusals.append(
-                    Refusal(line=line, value=refused.value, reason=refused.reason)
+                    sheet.Refusal(line=line, value=refused.value, reason=refused.reason)
                 )
             else:
                 older = people.get(cells[0])
@@ -252,7 +245,7 @@ class _Source:
         self,
         rows: int,
         people: dict[str, list[str]],
-        refusals: list[Refusal],
+        refusals: list[sheet.Refusal],
         seen: duplicate.Seen,
     ) -> _Batch:
         known = seen.add(list(people))
@@ -268,21 +261,14 @@ class _Source:
             bytes_read=self._file.tell(),
         )
 
-    def refuse(self, refusals: tuple[Refusal, ...]) -> None:
+    def refuse(self, refusals: tuple[sheet.Refusal, ...]) -> None:
         """Write refused rows beside the input."""
-        if not refusals or self._options.dry_run:
-            return
-        if self._refused is None:
-            self._refused = self._refused_path.open("w", encoding="utf-8", newline="")
-            self._refused.write(sheet.line(("line", "value", "reason")))
-            self.result.refused_file = str(self._refused_path)
-        for refusal in refusals:
-            self._refused.write(
-                sheet.line((refusal.line, refusal.value, refusal.reason))
-            )
-        self._refused.flush()
+        if not self._options.dry_run:
+            self._refused.write(refusals)
 
     def finish(self) -> None:
-        """Take away the refused rows of an earlier try when now there are none."""
-        if self._refused is None and not self._options.dry_run:
+        """Name the refused rows, or take those of an earlier try away."""
+        if self._refused.any:
+            self.result.refused_file = str(self._refused_path)
+        elif not self._options.dry_run:
             self._refused_path.unlink(missing_ok=True)

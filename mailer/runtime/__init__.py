@@ -71,3 +71,14 @@ def setup(workspace: Workspace) -> sending.Setup:
         fingerprint=chosen.fingerprint,
         journals=workspace.root / ".mailer" / "journal",
     )
+
+
+@asynccontextmanager
+async def reached(root: Path) -> AsyncIterator[str]:
+    """Yield the address of the database of the workspace at *root*, whatever is in it.
+
+    Raises as `opened` does.
+    """
+    chosen = settings.load(root)
+    async with embedded.served(chosen.database, root=root) as url:
+        yield url

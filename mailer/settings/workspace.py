@@ -11,8 +11,8 @@ from mailer.settings import secret
 
 SETTINGS = Path("config", "settings.toml")
 # The first file makes a folder a workspace: a broken run can be run again.
-_FILES = (SETTINGS, Path("config", "deadlines.toml"))
-_FOLDERS = (Path("templates"), Path("segments"), Path("blasts"))
+FILES = (SETTINGS, Path("config", "deadlines.toml"))
+FOLDERS = (Path("templates"), Path("segments"), Path("blasts"))
 _IGNORED = (
     "# The database, keys and journals of mailer: never in a repository.\n.mailer/\n"
 )
@@ -28,8 +28,8 @@ class Made:
 
 def shipped(path: Path) -> Path:
     """Return a file or folder that mailer brings: in the wheel, or in its source."""
-    packed = Path(__file__).parents[1] / "shipped" / path
-    return packed if packed.exists() else Path(__file__).parents[2] / path
+    packed = Path(__file__).parents[1] / "shipped"
+    return (packed if packed.is_dir() else Path(__file__).parents[2]) / path
 
 
 def make(root: Path) -> Made:
@@ -46,8 +46,8 @@ def make(root: Path) -> Made:
                 "name an empty or a new folder"
             )
             raise errors.Conflict(message)
-    wanted = {root / file: shipped(file).read_bytes() for file in _FILES}
-    for folder in _FOLDERS:
+    wanted = {root / file: shipped(file).read_bytes() for file in FILES}
+    for folder in FOLDERS:
         (root / folder).mkdir(parents=True, exist_ok=True)
         for source in sorted(shipped(folder).rglob("*")):
             if source.is_file():

@@ -84,7 +84,7 @@ def using(
     )
     with ExitStack() as stack:
         try:
-            folder.mkdir(exist_ok=True)
+            _make(folder)
             lock = use.share()
             stack.callback(os.close, lock)
             host = stack.enter_context(_short(use.place.data))
@@ -198,10 +198,11 @@ class _Use:
             raise errors.Unavailable(lines[-1])
 
     def _pause(self, wait: _Wait) -> None:
-        if self.given_up.wait(TICK):
+        # Each look is a line in the log of a server that recovers.
+        waited = time.monotonic() - wait.since
+        if self.given_up.wait(min(TICK + waited / 10, WATCH)):
             message = "given up"
             raise errors.Unavailable(message)
-        waited = time.monotonic() - wait.since
         if waited >= wait.told + QUIET:
             wait.told = waited
             _tell(f"{wait.what}: {waited:.0f} s{self._news()}")

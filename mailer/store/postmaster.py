@@ -27,6 +27,8 @@ TICK = 0.02  # seconds between two looks at a server that starts or ends
 STARTED = 1.0  # seconds after which a server that has not died has started
 OUSTED = 60.0  # seconds in which what a killed server left behind must have ended
 
+ROOM = 64_000_000  # bytes; a new data directory takes 50 MB, a segment of its log 17
+
 ROLE = "mailer"
 DATABASE = "mailer"
 LINUX = sys.platform == "linux"
@@ -218,8 +220,8 @@ class Server:
             with self._spawn(first, new, stdin=subprocess.PIPE) as made:
                 made.communicate(statement)
         if made.returncode != 0:
-            shutil.rmtree(new, ignore_errors=True)
             message = f"{self.place.data}: cannot be made: {self._last_words(before)}"
+            shutil.rmtree(new, ignore_errors=True)
             raise errors.Unavailable(message)
         new.rename(self.place.data)
 
@@ -321,12 +323,19 @@ class Server:
         with self.place.log.open("rb") as log:
             log.seek(offset)
             lines = log.read().decode(errors="replace").splitlines()
-        lines = [line for line in lines if line.strip()]
-        for word in ("PANIC:", "FATAL:", "error:", "could not"):
-            for line in lines:
-                if word in line:
-                    return line.partition(word)[2].strip() or line
-        return lines[-1].strip() if lines else "it says nothing"
+        free = shutil.disk_usage(self.place.folder).free
+        # The log is on the same disk, and ends where that was full.
+        full = f" ({free // 1_000_000} MB left on the disk)" if free < ROOM else ""
+        return _reason([line for line in lines if line.strip()]) + full
+
+
+def _reason(lines: Sequence[str]) -> str:
+    """Return what went wrong, out of what initdb and postgres said."""
+    for word in ("PANIC:", "FATAL:", "error:", "could not"):
+        for line in lines:
+            if word in line:
+                return line.partition(word)[2].strip() or line
+    return lines[-1].strip() if lines else "it says nothing"
 
 
 def _die_with_parent() -> Callable[[], None] | None:

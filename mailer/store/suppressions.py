@@ -24,6 +24,7 @@ class Wanted:
     reason: Reason
     topic: str | None = None
     note: str | None = None
+    expires_at: datetime | None = None  # None: for good
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,6 @@ async def add(
     wanted: Iterable[Wanted],
     *,
     source: str,
-    expires_at: datetime | None = None,
 ) -> list[Added]:
     """Suppress; return what changed.  A weaker reason changes nothing.
 
@@ -65,7 +65,7 @@ async def add(
         reasons=[one.reason.value for one in given],
         notes=[one.note for one in given],
         source=source,
-        expires_at=expires_at,
+        expiries=[one.expires_at for one in given],
         strongest_first=_STRONGEST_FIRST,
     )
     return [Added(**row | {"reason": Reason(row["reason"])}) for row in map(dict, rows)]

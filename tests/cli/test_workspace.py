@@ -1,10 +1,13 @@
 import stat
+import tomllib
 from pathlib import Path
 
-import pytest
 from click.testing import CliRunner, Result
 
 from mailer import cli, errors
+from mailer.settings import workspace
+
+ROOT = Path(__file__).parents[2]
 
 
 def init(folder: Path) -> Result:
@@ -71,7 +74,14 @@ def test_a_fresh_clone_may_become_a_workspace(tmp_path: Path) -> None:
     assert init(tmp_path).exit_code == 0
 
 
-@pytest.mark.parametrize("argument", ["--help"])
-def test_help_has_an_example(argument: str) -> None:
-    result = CliRunner().invoke(cli.commands, ["init", argument])
+def test_help_has_an_example() -> None:
+    result = CliRunner().invoke(cli.commands, ["init", "--help"])
     assert "Example: mailer init" in result.output
+
+
+def test_the_wheel_carries_everything_that_a_new_workspace_gets() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    needed = {str(path.parts[0]) for path in (*workspace.FILES, *workspace.FOLDERS)}
+    assert wheel == {name: f"mailer/shipped/{name}" for name in needed}
+    assert all((ROOT / name).is_dir() for name in needed)

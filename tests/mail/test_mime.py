@@ -132,6 +132,32 @@ def test_encoded_words_are_short_and_so_are_their_lines(subject: str) -> None:
     assert all(len(line) <= 78 for line in lines)
 
 
+def test_a_long_subject_of_ascii_is_folded_at_spaces_and_not_encoded() -> None:
+    subject = "Hours left " * 12 + "to give"
+    lines = header.unstructured("Subject", subject).decode("ascii")
+    assert max(map(len, lines.split("\r\n"))) <= 78
+    assert lines.replace("\r\n", "") == f"Subject: {subject}"
+
+
+@pytest.mark.parametrize("host", ["", "news example.org", "news\r\n.example.org"])
+def test_a_list_id_is_a_host_name(host: str) -> None:
+    with pytest.raises(errors.Invalid, match="List-Id"):
+        header.list_id("Example News", host)
+
+
+def test_a_letterhead_is_written_in_its_order() -> None:
+    letterhead = mime.Letterhead(
+        sender=header.Mailbox(address="a@example.org"),
+        list_id=("", "news.example.org"),
+        is_bulk=True,
+        extra=[("X-Team", "digital")],
+    )
+    assert letterhead.lines == (
+        b"From: a@example.org\r\nList-Id: <news.example.org>\r\n"
+        b"Precedence: bulk\r\nX-Team: digital\r\n"
+    )
+
+
 def test_the_same_message_is_the_same_bytes_on_each_try() -> None:
     assert written() == written()
 

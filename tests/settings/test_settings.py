@@ -177,3 +177,44 @@ def test_providers_are_overridden_key_by_key(root: Path) -> None:
     found = {one.name: one for one in load(root).providers}
     assert found.pop("campus").domains == ("campus.test",)
     assert found == shipped
+
+
+def test_segments_are_read_with_every_problem_of_every_file(root: Path) -> None:
+    folder = root / "segments"
+    (folder / "a.toml").write_text(
+        'describes = "x"\nall = [\n  { field = "stat", is = "WI" },\n'
+        '  { donated = { withn = "3d" } },\n]\n'
+    )
+    (folder / "b.toml").write_text("donated = true\nnot TOML")
+
+    with pytest.raises(errors.Invalid) as caught:
+        settings.segments(root)
+
+    assert [str(one) for one in caught.value.problems] == [
+        'segments/a.toml:3: all[1].field: "stat" is no field: did you mean "state"?',
+        'segments/a.toml:4: all[2].donated.withn: unknown key: did you mean "within"?',
+        "segments/b.toml:2: not TOML: Expected '=' after a key in a key/value pair",
+    ]
+
+
+def test_a_reference_between_segments_that_leads_nowhere_has_its_line(
+    root: Path,
+) -> None:
+    (root / "segments" / "a.toml").write_text(
+        'describes = "x"\ndonated = true\nexclude = ["major-doners"]\n'
+    )
+    with pytest.raises(errors.Invalid) as caught:
+        settings.segments(root)
+    assert str(caught.value) == (
+        'segments/a.toml:3: exclude: there is no segment "major-doners": '
+        'did you mean "major-donors"?'
+    )
+
+
+def test_the_shipped_segments_are_read(root: Path) -> None:
+    found = settings.segments(root)
+    assert {"active-donors", "lapsed-donors", "never-gave", "major-donors"} <= set(
+        found
+    )
+    assert found["lapsed-donors"]["exclude"] == ["major-donors"]
+    assert settings.segments(ROOT).keys() == found.keys()

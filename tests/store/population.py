@@ -352,7 +352,7 @@ def _donated(donated: tree.Donated, person: Person) -> bool:
         }
     if not donated.measures:
         has_given = bool(figures[Measure.COUNT])
-        return has_given or (donated.window.is_always and donated.recurring is not None)
+        return has_given or (donated.window.is_always and donated.recurring is True)
     return all(
         figures[measure] is not None and _OPS[bound.op](figures[measure], bound.value)
         for measure, bound in donated.measures

@@ -1,5 +1,6 @@
+import json
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from mailer.core import segment
 from mailer.core.segment import tree
-from mailer.store import database
+from mailer.store import database, segments
 from tests.store import population
 
 OPS = tuple(op.value for op in tree.Op)
@@ -141,24 +142,186 @@ async def picked(
 
 
 async def test_sql_picks_exactly_whom_brute_force_picks(db: database.Pool) -> None:
+    batches: list[list[dict[str, Any]]] = []
+
+    @settings(deadline=None, max_examples=40, database=None)
+    @given(st.lists(trees, min_size=8, max_size=12))
+    def collect(batch: list[dict[str, Any]]) -> None:
+        batches.append(batch)
+
+    collect()
     async with database.transaction(db) as tx:
         await population.insert(tx, EVERYBODY)
-
-        @settings(deadline=None, max_examples=40, database=None)
-        @given(st.lists(trees, min_size=8, max_size=12))
-        def collect(batch: list[dict[str, Any]]) -> None:
-            batches.append(batch)
-
-        batches: list[list[dict[str, Any]]] = []
-        collect()
         for batch in batches:
             conditions = [parsed(document) for document in batch]
             for document, one, found in zip(
                 batch, conditions, await picked(tx, conditions), strict=True
             ):
-                wanted = {
-                    person.id
-                    for person in EVERYBODY
-                    if population.holds(one.condition, person, KNOWN)
-                }
-                assert found == wanted, document
+                assert found == brute(one), document
+
+
+def brute(one: segment.Segment) -> set[int]:
+    return {
+        person.id
+        for person in EVERYBODY
+        if population.holds(one.condition, person, KNOWN)
+    }
+
+
+# Each condition splits the population: the law would not see one that never holds.
+SPLITTING: list[dict[str, Any]] = [
+    {"field": "state", "is": "WI"},
+    {"field": "state", "exists": True},
+    {"field": "last_name", "starts": "'"},
+    {"field": "last_name", "contains": "DROP"},
+    {"field": "attributes.age", "is": "12"},
+    {"field": "attributes.age", "gte": 10},
+    {"field": "attributes.joined", "lt": date(2026, 10, 1)},
+    {"field": "attributes.joined", "is": date(2026, 10, 1)},
+    {"donated": True},
+    {"donated": {"count": {"gte": 2}, "sum": {"gt": 100}}},
+    {"donated": {"highest": {"gte": 400}}},
+    {"donated": {"latest": {"lt": 300}}},
+    {"donated": {"recurring": True}},
+    {"donated": {"recurring": False}},
+    {"donated": {"within": "60d"}},
+    {"donated": {"before": "90d"}},
+    {"donated": {"within": "120d", "before": "30d"}},
+    {"donated": {"within": "90d", "count": 2}},
+    {"donated": {"before": "30d", "sum": {"gte": 300}}},
+    {"donated": {"since": population.NOW - timedelta(days=50), "highest": {"lt": 200}}},
+    {"opened": True},
+    {"opened": {"human": False, "within": "10d"}},
+    {"opened": {"blast": "kickoff"}},
+    {"opened": {"count": {"gte": 2}, "within": "100d"}},
+    {"clicked": {"before": "100d", "blast": [population.BLASTS[1], "kickoff"]}},
+    {"received": True},
+    {"received": {"count": {"lt": 1}}},
+    {"received": {"within": "50d", "blast": population.BLASTS[2]}},
+    {"provider": ["google", "yahoo"]},
+    {"signed_up": {"within": "100d"}},
+    {"random": {"percent": 30, "salt": "o'clock"}},
+    {"random": {"percent": 30, "above": 30, "salt": "o'clock"}},
+    {"segment": "givers"},
+    {"exclude": ["givers"]},
+]
+
+
+async def test_each_condition_and_its_opposite_split_everybody(
+    db: database.Pool,
+) -> None:
+    async with database.transaction(db) as tx:
+        await population.insert(tx, EVERYBODY)
+        for document in SPLITTING:
+            opposite: dict[str, Any] = {"not": document}
+            twice: dict[str, Any] = {"not": opposite}
+            if "exclude" in document:  # stands beside conditions, not in one
+                opposite, twice = {"segment": "givers"}, {"exclude": ["givers"]}
+            yes, no, again = await picked(
+                tx, [parsed(one) for one in (document, opposite, twice)]
+            )
+            everybody = {person.id for person in EVERYBODY}
+            assert yes == brute(parsed(document)), document
+            assert set() < yes < everybody, document
+            assert no == everybody - yes, document
+            assert again == yes, document
+
+
+async def test_windows_end_on_the_instant(db: database.Pool) -> None:
+    """At the edge: within counts it, before does not."""
+    day = timedelta(days=1)
+    async with database.transaction(db) as tx:
+        await population.insert(tx, EVERYBODY[:1])
+        await tx.raw.execute(
+            "UPDATE subscriber SET signed_up_at = $1", population.NOW - 30 * day
+        )
+        within, before = await picked(
+            tx,
+            [
+                parsed({"signed_up": {"within": "30d"}}),
+                parsed({"signed_up": {"before": "30d"}}),
+            ],
+        )
+    assert (within, before) == ({1}, set())
+
+
+async def test_a_day_is_24_hours_whatever_the_time_zone_of_the_session(
+    db: database.Pool,
+) -> None:
+    """Clocks went back on 2026-11-01 in New York: 2 days before are 48 hours."""
+    now = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    async with database.transaction(db) as tx:
+        await population.insert(tx, EVERYBODY[:1])
+        await tx.raw.execute("SET LOCAL TimeZone = 'America/New_York'")
+        await tx.raw.execute("UPDATE clock SET shift = $1::timestamptz - now()", now)
+        await tx.raw.execute(
+            "UPDATE subscriber SET signed_up_at = $1",
+            now - timedelta(hours=48, minutes=30),
+        )
+        (found,) = await picked(tx, [parsed({"signed_up": {"within": "2d"}})])
+    assert found == set()
+
+
+async def test_a_lot_is_the_share_that_was_asked_for(db: database.Pool) -> None:
+    lots = [
+        parsed({"random": {"percent": 25, "above": above, "salt": "a"}})
+        for above in (0, 25, 50, 75)
+    ]
+    async with database.transaction(db) as tx:
+        await population.insert(tx, population.people(400, seed=1))
+        found = await picked(tx, lots)
+    assert sum(map(len, found)) == len(set().union(*found)) == 400
+    assert all(70 <= len(one) <= 130 for one in found)
+
+
+async def test_counts_tell_whom_suppressions_leave(db: database.Pool) -> None:
+    everyone = segment.predicate(segment.get("everyone", {}), {})
+    async with database.transaction(db) as tx:
+        await population.insert(tx, EVERYBODY[:20])
+        await tx.raw.execute(
+            "INSERT INTO suppression (address, topic, reason, source, expires_at)"
+            " VALUES ($1, NULL, 'manual', 't', NULL),"
+            " ($2, 'news', 'manual', 't', NULL),"
+            " ($3, NULL, 'manual', 't', mailer_now() - interval '1 day'),"
+            " ('@yahoo.test', NULL, 'manual', 't', NULL)",
+            *(person.columns["address"] for person in EVERYBODY[:3]),
+        )
+        found = await segments.count(tx, everyone)
+
+    first = EVERYBODY[0]
+    allowed = [
+        person
+        for person in EVERYBODY[:20]
+        if person is not first and person.columns["domain"] != "yahoo.test"
+    ]
+    assert sum(one.total for one in found) == 20
+    assert {one.provider: one.mailable for one in found} == {
+        provider: sum(person.columns["provider"] == provider for person in allowed)
+        for provider in {person.columns["provider"] for person in EVERYBODY[:20]}
+    }
+
+
+async def test_a_sample_shows_the_same_people_for_the_same_seed(
+    db: database.Pool,
+) -> None:
+    one = parsed({"field": "provider", "in": ["google", "other"]})
+    predicate = segment.predicate(one, {})
+    async with database.transaction(db) as tx:
+        await population.insert(tx, EVERYBODY)
+        first = await segments.sample(tx, predicate, size=5, seed=1)
+        again = await segments.sample(tx, predicate, size=5, seed=1)
+        other = await segments.sample(tx, predicate, size=5, seed=2)
+        ids = await segments.ids(tx, predicate)
+    assert len(first) == 5
+    assert first == again != other
+    assert {person.id for person in first} <= set(ids) == brute(one)
+
+
+def test_random_documents_survive_json() -> None:
+    @settings(deadline=None, max_examples=60, database=None)
+    @given(trees)
+    def law(document: dict[str, Any]) -> None:
+        one = parsed(document)
+        assert parsed(json.loads(json.dumps(one.document))).when == one.when
+
+    law()

@@ -23,7 +23,7 @@ VALUES = 10_000  # in one list: more belong into an import
 _NOTHING = tree.All(parts=())  # stands where a problem was found
 _ATTRIBUTE = re.compile(r"[^.\x00]{1,100}")
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TESTS = (*Op, "in", "exists", "starts", "contains")
+TESTS = (*Op, "in", "exists", "starts", "contains")
 
 
 def parse(name: str, document: Mapping[str, Any], *, file: str) -> tree.Segment:
@@ -83,19 +83,19 @@ def _condition(read: Values, value: Any, path: Path) -> Condition:
     parts: list[Condition] = []
     rest = dict(value)
     if "field" in rest:
-        tests = {key: rest.pop(key) for key in _TESTS if key in rest}
+        tests = {key: rest.pop(key) for key in TESTS if key in rest}
         parts.append(_field(read, rest.pop("field"), tests, path))
     for key, one in rest.items():
-        if key in _KINDS:
-            parts.append(_KINDS[key](read, one, (*path, key)))
-        elif key in _TESTS:
+        if key in KINDS:
+            parts.append(KINDS[key](read, one, (*path, key)))
+        elif key in TESTS:
             read.wrong((*path, key), "it compares nothing: add field = …")
         else:
-            known = {*_KINDS, "field", *(_TESTS if "field" in value else ())}
+            known = {*KINDS, "field", *(TESTS if "field" in value else ())}
             known |= set() if path else {"describes", "exclude"}
             read.wrong((*path, str(key)), f"unknown key: {errors.nearest(key, known)}")
     if not value:
-        read.wrong(path, f"no condition: {errors.nearest('', _KINDS)}")
+        read.wrong(path, f"no condition: {errors.nearest('', KINDS)}")
     return parts[0] if len(parts) == 1 else tree.All(parts=tuple(parts))
 
 
@@ -120,7 +120,7 @@ def _field(read: Values, name: Any, tests: Mapping[str, Any], path: Path) -> Con
     """Read what is asked of a column or an attribute."""
     name = _field_name(read, name, (*path, "field"))
     if not tests:
-        read.wrong(path, f"no test: {errors.nearest('', _TESTS)}")
+        read.wrong(path, f"no test: {errors.nearest('', TESTS)}")
     parts = [
         _test(read, name, key, value, (*path, key)) for key, value in tests.items()
     ]
@@ -279,7 +279,7 @@ def _counts(read: Values, table: Mapping[str, Any], path: Path) -> tuple[Bound, 
     return read.bounds(table["count"], (*path, "count"))
 
 
-_KINDS: dict[str, Callable[[Values, Any, Path], Condition]] = {
+KINDS: dict[str, Callable[[Values, Any, Path], Condition]] = {
     "all": lambda read, value, path: tree.All(parts=_parts(read, value, path)),
     "any": lambda read, value, path: tree.Some(parts=_parts(read, value, path)),
     "not": lambda read, value, path: tree.Not(part=_condition(read, value, path)),

@@ -119,11 +119,14 @@ class _Writer:
     def __init__(self, others: Mapping[str, tree.Segment]) -> None:
         self.others = others
         self.parameters: list[Any] = []
+        self.known: list[tuple[Any, str]] = []
 
     def value(self, value: Any, kind: str) -> str:
-        """Return what stands for *value* in the text."""
-        self.parameters.append(value)
-        return f"${len(self.parameters)}::{kind}"
+        """Return what stands for *value* in the text; the same for the same again."""
+        if (value, kind) not in self.known:
+            self.known.append((value, kind))
+            self.parameters.append(value)
+        return f"${self.known.index((value, kind)) + 1}::{kind}"
 
     def condition(self, condition: Condition) -> str:
         match condition:
@@ -191,7 +194,7 @@ class _Writer:
                 f"COALESCE({_TOTALS[measure]} {self.bound(bound)}, false)"
                 for measure, bound in donated.measures
             ]
-            if not parts and donated.recurring is None:
+            if not parts and donated.recurring is not True:
                 parts.append("COALESCE(g.count > 0, false)")
         elif donated.measures:
             parts += [

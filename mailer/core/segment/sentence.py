@@ -184,7 +184,7 @@ def _time(window: Window) -> str:
     text = ""
     match window.since:
         case timedelta() as length:
-            text += f" in the last {_length(length)}"
+            text += f" in the last {_length(length).removeprefix('1 ')}"
         case datetime() as instant:
             text += f" since {_instant(instant)}"
         case None:
@@ -204,7 +204,7 @@ def _length(length: timedelta) -> str:
     for unit, size in _UNITS:
         if seconds >= size and seconds % size == 0:
             count = int(seconds // size)
-            return unit if count == 1 else f"{count} {unit}s"
+            return f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{seconds:g} seconds"
 
 

@@ -25,10 +25,10 @@ class Op(StrEnum):
     """How a value is compared."""
 
     IS = "is"
-    LT = "lt"
-    LTE = "lte"
-    GT = "gt"
     GTE = "gte"
+    GT = "gt"
+    LTE = "lte"
+    LT = "lt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,47 +263,42 @@ def closure(
     leads nowhere or in a circle.
     """
     found: dict[str, Segment] = {}
+    problems: list[errors.Problem] = []
     for name in names:
-        _walk(get(name, segments), segments, found, ())
+        _walk(get(name, segments), segments, found, problems, ())
+    if problems:
+        raise errors.Invalid(problems)
     return found
+
+
+def check(segments: Mapping[str, Segment]) -> None:
+    """Follow every reference.  Raises Invalid with each wrong one and each circle."""
+    closure(segments, segments)
 
 
 def _walk(
     segment: Segment,
     segments: Mapping[str, Segment],
     found: dict[str, Segment],
+    problems: list[errors.Problem],
     path: tuple[str, ...],
 ) -> None:
+    """Visit *segment* once, and what it refers to; *path* led here."""
     if segment.name in path:
         circle = (*path[path.index(segment.name) :], segment.name)
         message = f"segments go in a circle: {' → '.join(circle)}"
-        raise errors.Invalid(errors.Problem(file=segment.file, message=message))
+        problems.append(errors.Problem(file=segment.file, message=message))
+        return
     if segment.name in found:
         return
     for name in needs(segment.condition):
         try:
             other = get(name, segments)
         except errors.NotFound as error:
-            problem = errors.Problem(
-                file=segment.file, key=_place(segment, name), message=str(error)
+            key = "exclude" if name in segment.excludes else None
+            problems.append(
+                errors.Problem(file=segment.file, key=key, message=str(error))
             )
-            raise errors.Invalid(problem) from None
-        _walk(other, segments, found, (*path, segment.name))
+            continue
+        _walk(other, segments, found, problems, (*path, segment.name))
     found[segment.name] = segment
-
-
-def _place(segment: Segment, name: str) -> str | None:
-    """Return the key that refers to *name*, where that is plain to see."""
-    return "exclude" if name in segment.excludes else None
-
-
-def check(segments: Mapping[str, Segment]) -> None:
-    """Follow every reference.  Raises Invalid with each wrong one and each circle."""
-    problems: list[errors.Problem] = []
-    for name in segments:
-        try:
-            closure([name], segments)
-        except errors.Invalid as error:
-            problems += [one for one in error.problems if one not in problems]
-    if problems:
-        raise errors.Invalid(problems)

@@ -44,8 +44,9 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gifts:
-    """How the gifts to one variant spread."""
+    """How the gifts to one variant spread; nothing where the rows do not tell all."""
 
+    donors: int | None = None  # whose gifts were not refunded whole
     squares: float | None = None
     largest: Decimal | None = None
 
@@ -63,7 +64,7 @@ def judge(given: Given) -> Report:
     tallies = {
         position: tally
         for position, found in counts.items()
-        if (tally := _tally(found, gifts[position].squares)) is not None
+        if (tally := _tally(found, gifts[position])) is not None
     }
     totals = Counts.total(c for _, _, c in cells)
     seed = given.head.number
@@ -94,32 +95,36 @@ def _gifts(rows: Sequence[Row], counts: Mapping[int, Counts]) -> dict[int, Gifts
     spread: dict[int, Gifts] = {}
     for position, count in counts.items():
         row = found.get(position)
-        whole = row is not None and row["money"] == count.money
         spread[position] = (
-            Gifts(squares=float(row["squares"]), largest=row["largest"])
-            if row is not None and whole and row["donors"] == count.donors
+            Gifts(
+                donors=row["donors"],
+                squares=float(row["squares"]),
+                largest=row["largest"],
+            )
+            if row is not None and row["money"] == count.money
             else Gifts()
         )
     return spread
 
 
-def _tally(counts: Counts, squares: float | None) -> stats.Tally | None:
+def _tally(counts: Counts, gifts: Gifts) -> stats.Tally | None:
     """Return what statistics may use, or None where the counters do not fit.
 
     They do not while an event is counted and its delivery is not settled yet, or
     where refunds took all that donors gave.
     """
     n = counts.attempted
-    if n < 1 or counts.donors > n or counts.clicks > n or counts.donors < 0:
+    donors = counts.donors if gifts.donors is None else gifts.donors
+    if n < 1 or not 0 <= donors <= n or counts.clicks > n:
         return None
-    if (counts.money > 0) != (counts.donors > 0):
+    if (counts.money > 0) != (donors > 0):
         return None
     return stats.Tally(
         recipients=n,
         clickers=max(0, counts.clicks),
-        donors=counts.donors,
+        donors=donors,
         money=float(counts.money),
-        squares=squares,
+        squares=gifts.squares,
     )
 
 

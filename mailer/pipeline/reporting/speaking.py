@@ -19,6 +19,7 @@ from mailer.pipeline.reporting.figures import (
 )
 
 CLEAR: Final = 0.95  # P(best)
+LIKELY: Final = 0.80  # below it, the second is named as a rival
 FINE: Final = 0.01  # expected loss, as a share of what the best brings
 _DECIDE_NOTHING: Final = frozenset({"split", "acceptance"})
 
@@ -69,28 +70,33 @@ def _decided(
     best, next_ = _belief(first), _belief(second)
     name, other = title[first.name], title[second.name]
     worth, behind = _worth(best.value, scored), _worth(next_.value, scored)
-    brought = _brought(first, scored)
+    sure, cost = words.sure(best.p_best), _worth(best.loss, scored)
+    leads = (
+        f"about {worth} {_per()} after allowing for luck ({_brought(first, scored)})"
+    )
     fine = [arm for arm in ranked if _belief(arm).loss < FINE * best.value]
     if best.p_best >= CLEAR:
         sentence = (
-            f"{name} {brought} and is the best, {words.sure(best.p_best)} sure: "
-            f"worth about {worth} after allowing for luck, against {behind} "
-            f"for {other}."
+            f"{name} is the best, {sure} sure: {leads}, against {behind} for {other}."
         )
         return Verdict(label=Label.CLEAR, sentence=sentence, winner=first.name)
     if len(fine) > 1:
         sentence = (
             f"{name} ({worth}) and {other} ({behind} {_per()}) are too close to call, "
-            f"and either is fine: choosing the first is expected to cost "
-            f"{_worth(best.loss, scored)} at most."
+            f"and either is fine: choosing the first is expected to cost {cost}."
         )
         return Verdict(label=Label.TOSS_UP, sentence=sentence, winner=first.name)
-    sentence = (
-        f"{name} {brought} and leads, {words.sure(best.p_best)} sure that it is the "
-        f"best: too close to call against {other} ({worth} to {behind} after allowing "
-        f"for luck), so choosing it is expected to cost {_worth(best.loss, scored)} "
-        f"{_per()} ({words.percent(best.loss / best.value)})."
-    )
+    share = f"{100 * best.loss / best.value:.1f}%"
+    if best.p_best >= LIKELY:
+        sentence = (
+            f"{name} is very likely the best, {sure} sure: {leads}, against {behind} "
+            f"for {other}; choosing it is expected to cost {cost} ({share})."
+        )
+    else:
+        sentence = (
+            f"{name} leads with {leads}, but {other} ({behind}) is too close to call: "
+            f"{sure} sure, and choosing the first is expected to cost {cost} ({share})."
+        )
     return Verdict(label=Label.LEADING, sentence=sentence, winner=first.name)
 
 
@@ -135,9 +141,9 @@ def _means(scored: score.Score) -> str:
 def _brought(arm: Arm, scored: score.Score) -> str:
     """Say what came in, as it came in."""
     if scored.in_dollars and arm.raised is not None:
-        return f"raised {words.dollars(arm.raised.value)} {_per()}"
+        return f"{words.dollars(arm.raised.value)} as raised"
     events = arm.counts.donors if scored.unit == "donors" else arm.counts.clicks
-    return f"got {THOUSAND * events / arm.counts.attempted:.1f} {scored.unit} {_per()}"
+    return f"{THOUSAND * events / arm.counts.attempted:.2g} as counted"
 
 
 def _worth(value: float, scored: score.Score) -> str:

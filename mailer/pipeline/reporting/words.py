@@ -14,9 +14,13 @@ _STATEMENT = re.compile(r"\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
 def subject(source: str) -> str:
-    """Return a subject with ``[first_name]`` where one is filled in."""
+    """Return a subject with ``[first_name]`` where one is filled in.
+
+    What would steer a terminal is left out: whoever wrote it may be a stranger.
+    """
     filled = _EXPRESSION.sub(r"[\1]", source)
-    return " ".join(_STATEMENT.sub("", filled).split())
+    plain = "".join(char if char.isprintable() else " " for char in filled)
+    return " ".join(_STATEMENT.sub("", plain).split())
 
 
 def titles(arms: Sequence[Arm]) -> dict[str, str]:
@@ -59,7 +63,9 @@ def percent(share: float | None) -> str:
     if share is None:
         return UNKNOWN
     value = 100 * share
-    if value == 0 or abs(value) >= 10:
+    if value in {0, 100}:
+        return f"{value:.0f}%"
+    if abs(value) >= 10:
         return f"{value:.1f}%"
     return f"{value:.2f}%" if abs(value) >= 0.1 else f"{value:.3f}%"
 

@@ -11,7 +11,7 @@ from mailer.pipeline.scheduling.moving import (
     schedule,
     send,
 )
-from mailer.pipeline.scheduling.preflight import Preflight, preflight
+from mailer.pipeline.scheduling.preflighting import Preflight, preflight
 from mailer.pipeline.scheduling.proofing import Proof, proof
 from mailer.pipeline.scheduling.watching import Watched, listed, watch
 from mailer.store.blasts import Blast

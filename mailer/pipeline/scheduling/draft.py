@@ -69,9 +69,8 @@ def _unknown(
     found: list[errors.Problem] = []
 
     def unknown(key: str, name: str, known: list[str], where: str) -> None:
-        near = errors.nearest(name, known)
-        cure = f'; did you mean "{near}"?' if near else f": see {where}"
-        message = f'"{name}" does not exist{cure}'
+        cure = errors.nearest(name, known) if known else f"see {where}"
+        message = f'"{name}" does not exist: {cure}'
         found.append(errors.Problem(file=file, key=key, message=message))
 
     segments = [*settings.segments(root), segment.EVERYONE]

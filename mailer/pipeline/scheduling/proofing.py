@@ -11,7 +11,7 @@ from mailer.core import audience, blast, subscriber
 from mailer.core.bounce import Answered
 from mailer.core.delivery import Stage, SubscriberId
 from mailer.mail import smtp
-from mailer.pipeline.scheduling import moving, preflight
+from mailer.pipeline.scheduling import composing, moving
 from mailer.pipeline.scheduling.draft import Draft
 from mailer.pipeline.scheduling.moving import Desk
 from mailer.store import blasts, database, deliveries, subscribers
@@ -53,7 +53,7 @@ async def proof(
     session = await smtp.connect(source)
     sent = []
     try:
-        for variant, composer in preflight.compose(desk, found, written).items():
+        for variant, composer in composing.composers(desk, found, written).items():
             for address in addresses:
                 letter = composer.compose(
                     person,

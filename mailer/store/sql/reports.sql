@@ -39,7 +39,7 @@ WITH giver AS (
     SELECT variant, sum(amount - refunded) AS given
     FROM donation
     WHERE blast_id = :blast AND NOT renewal
-    GROUP BY variant, COALESCE('s' || subscriber_id, 'd' || id)
+    GROUP BY variant, COALESCE('s' || subscriber_id, 'e' || email, 'd' || id)
     HAVING sum(amount - refunded) > 0
 )
 SELECT COALESCE(variant, 0) AS variant, count(*) AS donors, sum(given) AS money,

@@ -1,15 +1,16 @@
 -- name: add
 -- Suppress each address once; a stronger reason replaces a weaker, an expired one ends.
 WITH wanted AS (
-    SELECT DISTINCT ON (address, topic) address, topic, reason, note
+    SELECT DISTINCT ON (address, topic) address, topic, reason, note, expires_at
     FROM unnest(
-        :addresses::text[], :topics::text[], :reasons::suppression_reason[], :notes::text[]
-    ) AS given (address, topic, reason, note)
+        :addresses::text[], :topics::text[], :reasons::suppression_reason[], :notes::text[],
+        :expiries::timestamptz[]
+    ) AS given (address, topic, reason, note, expires_at)
     ORDER BY address, topic, array_position(:strongest_first::suppression_reason[], reason)
 ),
 added AS (
     INSERT INTO suppression AS s (address, topic, reason, source, note, expires_at)
-    SELECT address, topic, reason, :source, note, :expires_at FROM wanted
+    SELECT address, topic, reason, :source, note, expires_at FROM wanted
     ORDER BY address, topic
     ON CONFLICT (address, topic) DO UPDATE
     SET reason = EXCLUDED.reason,

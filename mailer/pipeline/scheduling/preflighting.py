@@ -17,8 +17,8 @@ from mailer import errors
 from mailer.core import audience, blast
 from mailer.core.delivery import SubscriberId
 from mailer.core.subscriber import Subscriber
-from mailer.mail import message, smtp, template
-from mailer.pipeline.scheduling import moving
+from mailer.mail import message, smtp
+from mailer.pipeline.scheduling import composing, moving
 from mailer.pipeline.scheduling.draft import Draft
 from mailer.pipeline.scheduling.moving import Desk
 from mailer.store import blasts, database, deliveries, processes, subscribers
@@ -119,7 +119,7 @@ async def render(
     desk: Desk, found: blasts.Blast, written: Draft, *, expected: int
 ) -> Rendering:
     """Make the messages of the audience, in every variant, and throw them away."""
-    composers = compose(desk, found, written)
+    composers = composing.composers(desk, found, written)
     result = Rendering(is_sample=expected * len(composers) > SAMPLE)
     step = max(1, expected * len(composers) // SAMPLE)
     whom = audience.of(written.body, offset=deliveries.AUDIENCE_PARAMETERS)
@@ -135,31 +135,6 @@ async def render(
             some: list[SubscriberId] = [id for id in ids if id % step == 0]
             page = await subscribers.by_ids(tx, some)
         await asyncio.to_thread(_render, page, composers, result)
-
-
-def compose(
-    desk: Desk, found: blasts.Blast, written: Draft
-) -> dict[str, message.Composer]:
-    """Return the composer of each variant, by its name."""
-    shared = message.Blast(
-        id=found.id,
-        name=found.name,
-        topic=found.topic,
-        organization=desk.settings.organization.words,
-        public_url=desk.settings.public.url,
-        ring=desk.settings.keys,
-        deadline=written.expires_at,
-    )
-    return {
-        arm["name"]: message.Composer(
-            template.Compiled.from_document(arm["compiled"]),
-            blast=shared,
-            variant=position,
-            sender=arm["from"],
-            reply_to=written.body["reply_to"],
-        )
-        for position, arm in enumerate(written.body["variants"], 1)
-    }
 
 
 def _render(
