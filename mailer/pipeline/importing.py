@@ -50,7 +50,7 @@ class Imported:
 
     file: str
     dry_run: bool
-    columns: dict[str, str]  # header → what it was taken for
+    columns: Mapping[str, str]  # header → what it was taken for
     rows: int = 0
     created: int = 0
     updated: int = 0
@@ -164,6 +164,13 @@ async def _audit(pool: database.Pool, found: Imported, *, actor: str) -> None:
         )
 
 
+def read(path: Path, options: Options) -> Iterator[int]:
+    """Read a file as an import does, without a database; yield rows batch by batch."""
+    with _Source(path, options) as source:
+        for batch in source.batches():
+            yield batch.rows
+
+
 class _Source:
     """An open file of people, its columns understood, and its refused rows."""
 
@@ -196,14 +203,7 @@ class _Source:
         self.result = Imported(
             file=self._name,
             dry_run=self._options.dry_run,
-            columns={
-                header[self.plan.email]: "email",
-                **{header[index]: str(name) for index, name in self.plan.fields},
-                **{
-                    header[index]: f"attribute {name}"
-                    for index, name in self.plan.attributes
-                },
-            },
+            columns=self.plan.meanings,
         )
 
     def __enter__(self) -> Self:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mailer import errors
-from mailer.core import column, sheet, suppression
+from mailer.core import cell, column, sheet, suppression
 from mailer.core.suppression import Reason, Suppression
 from mailer.errors import Problem
 from mailer.store import blasts, database, suppressions
@@ -273,7 +273,7 @@ def _wanted(
         value = cells.get("reason") or scope.reason.value
         reason = _reason(value)
         value = cells.get("expires_at") or ""
-        expires_at = column.instant(value)
+        expires_at = cell.instant(value) if value else ""
     except errors.Invalid as error:
         return sheet.Refusal(line=line, value=value[:200], reason=str(error))
     return suppressions.Wanted(
