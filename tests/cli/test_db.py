@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_status_names_server_schema_and_processes(mailer: Mailer) -> None:
     result = mailer("db", "status", "--json")
 
     found = json.loads(result.output)
-    assert found["server"].startswith("18.")
+    assert re.match(r"\d+\.\d+", found["server"])
     assert found["processes"] == 0
     assert [step["number"] for step in found["migrations"]] == [
         one.number for one in migrate.shipped()
