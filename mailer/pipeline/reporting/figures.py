@@ -160,6 +160,7 @@ class Arm:
     raised: Range | None  # dollars per 1,000, as they came in
     belief: Belief | None  # in the unit of the report's score, per 1,000
     largest: Decimal | None  # sum of one donor
+    squares: float | None  # of the donors' sums; None: not known, SPREAD is taken
     flags: tuple[str, ...] = ()
 
 

@@ -156,6 +156,7 @@ def _arms(
                 raised=raised[at] if raised and at is not None else None,
                 belief=beliefs[at] if beliefs and at is not None else None,
                 largest=largest,
+                squares=gifts[position].squares,
                 flags=_flags(found, largest, at is not None),
             )
         )

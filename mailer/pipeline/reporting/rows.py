@@ -15,7 +15,7 @@ from mailer.pipeline.reporting.figures import THOUSAND, Arm, Counts, Rate, Repor
 COLUMNS: Final = (
     "blast", "as_of", "hours_since_send", "maturity", "maturity_source", "metric",
     "segment_key", "segment", "variant", "variant_name", "subject", "is_control",
-    "n_assigned", "n_attempted", "n_accepted", "clicks", "k", "s1", "mean",
+    "n_assigned", "n_attempted", "n_accepted", "clicks", "k", "s1", "s2", "mean",
     "mean_low", "mean_high", "reference", "lift", "lift_low", "lift_high", "p",
     "adjustment", "pooled_mean", "pooled_low80", "pooled_high80", "pooled_low95",
     "pooled_high95", "p_best", "expected_loss", "label", "flags", "seed",
@@ -108,6 +108,7 @@ def _money(report: Report, arm: Arm) -> dict[str, Cell]:
         "metric": "revenue",
         "k": arm.counts.donors,
         "s1": str(arm.counts.money),
+        "s2": arm.squares,
     }
     if arm.raised is not None:
         row |= {

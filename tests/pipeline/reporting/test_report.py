@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from datetime import timedelta
@@ -12,7 +14,7 @@ import pytest
 
 from mailer import errors
 from mailer.cli import context
-from mailer.core import stats
+from mailer.core import score, stats
 from mailer.pipeline import reporting
 from mailer.pipeline.reporting import judging, rows, words
 from mailer.pipeline.reporting.figures import Counts, Health, Label, Report
@@ -393,6 +395,34 @@ def test_tidy_rows_give_every_metric_of_every_variant_and_provider() -> None:
     assert len(tidy) == 3 * 7 + 5 * 6
     assert all(set(row) <= set(rows.COLUMNS) for row in tidy)
     assert rows.csv(found).count("\n") == len(tidy) + 1
+
+
+def test_what_is_believed_can_be_computed_again_from_the_rows() -> None:
+    found = judging.judge(samples.three_subjects())
+
+    kept = list(csv.DictReader(io.StringIO(rows.csv(found))))
+    kept = sorted(
+        (row for row in kept if row["metric"] == "revenue"),
+        key=lambda row: int(row["variant"]),
+    )
+    again = score.score(
+        [
+            stats.Tally(
+                recipients=int(row["n_attempted"]),
+                clickers=int(row["clicks"]),
+                donors=int(row["k"]),
+                money=float(row["s1"]),
+                squares=float(row["s2"]),
+            )
+            for row in kept
+        ],
+        seed=int(kept[0]["seed"]),
+    )
+
+    assert again is not None
+    assert [float(row["pooled_mean"]) for row in kept] == pytest.approx(again.mean)
+    assert [float(row["p_best"]) for row in kept] == pytest.approx(again.p_best)
+    assert [float(row["expected_loss"]) for row in kept] == pytest.approx(again.loss)
 
 
 def test_a_subject_is_no_formula_in_a_spreadsheet() -> None:
