@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 
 from mailer.pipeline.reporting import judging
-from mailer.pipeline.reporting.figures import Head, Report
+from mailer.pipeline.reporting.figures import Head, Listed, Report
 from mailer.store import blasts, database, reports
 
 
@@ -36,3 +36,17 @@ async def report(pool: database.Pool, blast: str, *, now: datetime) -> Report:
             gifts=await reports.gifts(tx, blast=found.id),
         )
     return await asyncio.to_thread(judging.judge, given)  # draws take some 30 ms
+
+
+async def listed(pool: database.Pool) -> list[Listed]:
+    """Return every blast, the newest first."""
+    async with database.connection(pool) as tx:
+        return [
+            Listed(
+                name=found.name,
+                state=found.state.value,
+                topic=found.topic,
+                launched_at=found.launched_at,
+            )
+            for found in await blasts.everything(tx)
+        ]

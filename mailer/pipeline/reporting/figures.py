@@ -255,6 +255,16 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A blast, in the list of those that there are reports of."""
+
+    name: str
+    state: str
+    topic: str
+    launched_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """How the figures were made, so that they can be made again."""
 

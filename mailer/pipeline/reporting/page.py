@@ -6,9 +6,8 @@ Subjects are written by whoever writes: everything is escaped but our own charts
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from importlib import resources
 
 import altair as alt
 import jinja2
@@ -17,7 +16,7 @@ from markupsafe import Markup
 from mailer.core import stats
 from mailer.pipeline.reporting import charts, words
 from mailer.pipeline.reporting.comparing import MEAN
-from mailer.pipeline.reporting.figures import Counts, Rate, Report
+from mailer.pipeline.reporting.figures import Counts, Listed, Rate, Report
 
 _ENDS = (
     ("sent", "sent", "the provider said yes"),
@@ -40,14 +39,7 @@ _AT_PROVIDERS = (
 
 def render(report: Report) -> str:
     """Return *report* as an HTML document."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    source = resources.files(__package__ or "").joinpath("page.html")
-    template = environment.from_string(source.read_text("utf-8"))
+    template = _environment().get_template("report.html")
     reference = report.lifts[0].reference if report.lifts else MEAN
     return template.render(
         r=report,
@@ -67,6 +59,22 @@ def render(report: Report) -> str:
         ends=_ends(report.totals),
         colours=charts.DARK,
         confidence=f"{100 * (1 - stats.ALPHA):.0f}%",
+    )
+
+
+def index(blasts: Sequence[Listed]) -> str:
+    """Return the page that leads to the report of each blast."""
+    template = _environment().get_template("index.html")
+    return template.render(blasts=blasts, colours={})
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__ or "", "pages"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
 
 
