@@ -16,6 +16,7 @@ from mailer.pipeline import Pool, linking, receiving, recording
 from mailer.settings import Address, Settings
 from mailer.web.hooks import Hooks
 from mailer.web.operations import Operations
+from mailer.web.reports import Reports
 from mailer.web.tracking import Tracking
 
 BODY_BYTES = 64 * 1024  # the longest body that a stranger may send
@@ -31,10 +32,10 @@ def public(tracking: Tracking, hooks: Hooks) -> web.Application:
     return app
 
 
-def private(operations: Operations) -> web.Application:
+def private(operations: Operations, reports: Reports) -> web.Application:
     """Return what only we reach."""
     app = web.Application(client_max_size=BODY_BYTES)
-    app.add_routes(operations.routes())
+    app.add_routes([*operations.routes(), *reports.routes()])
     app.on_response_prepare.append(_without_server)
     return app
 
@@ -75,9 +76,12 @@ async def serve(
                 ring=settings.keys, inbox=inbox, now=now, actblue=settings.actblue
             )
             operations = Operations(pool=pool, links=links, inbox=inbox, loader=loader)
+            reports = Reports(pool=pool, now=now)
             async with (
                 listening(public(tracking, hooks), settings.public, key="public"),
-                listening(private(operations), settings.private, key="private"),
+                listening(
+                    private(operations, reports), settings.private, key="private"
+                ),
             ):
                 tasks.create_task(linking.run(links, finished))
                 tasks.create_task(

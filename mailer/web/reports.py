@@ -6,13 +6,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from mailer import errors
-from mailer.pipeline import Pool, reporting
-from mailer.pipeline.reporting import rows
-from mailer.pipeline.reporting.figures import Report
+from mailer.pipeline import Pool
+
+# Numbers and charts take a second and 100 MB: a server that nobody asks for a report
+# goes without them, and the first who asks does not stop the clicks of everybody.
+if TYPE_CHECKING:
+    from mailer.pipeline.reporting.figures import Report
 
 # A page of ours runs no script and asks nobody for anything.
 HEADERS = {
@@ -42,21 +48,21 @@ class Reports:
 
     async def index(self, _request: web.Request) -> web.Response:
         """Show which blasts there are reports of."""
-        from mailer.pipeline.reporting import page  # altair: a second to import
-
+        page = await _loaded("page")
+        reporting = await _loaded()
         found = await reporting.listed(self.pool)
         return _html(page.index(found))
 
     async def page(self, request: web.Request) -> web.Response:
         """Show the report of a blast."""
-        from mailer.pipeline.reporting import page
-
+        page = await _loaded("page")
         found = await self._report(request)
         async with self.drawing:
             return _html(await asyncio.to_thread(page.render, found))
 
     async def tidy(self, request: web.Request) -> web.Response:
         """Return the rows of a report as CSV."""
+        rows = await _loaded("rows")
         found = await self._report(request)
         name = f"{found.head.blast}.csv"
         return web.Response(
@@ -71,14 +77,22 @@ class Reports:
 
     async def _report(self, request: web.Request) -> Report:
         name = request.match_info["blast"]
+        reporting = await _loaded()
         try:
-            return await reporting.report(self.pool, name, now=self.now())
+            found: Report = await reporting.report(self.pool, name, now=self.now())
         except errors.NotFound as error:
             raise web.HTTPNotFound(text=f"{error}\n", headers=HEADERS) from error
         except errors.Unavailable as error:
             raise web.HTTPServiceUnavailable(
                 text=f"{error}\n", headers=HEADERS
             ) from error
+        return found
+
+
+async def _loaded(name: str = "") -> ModuleType:
+    """Import the step, or a module of it, off the loop."""
+    place = f"mailer.pipeline.reporting.{name}".rstrip(".")
+    return await asyncio.to_thread(import_module, place)
 
 
 def _html(text: str) -> web.Response:

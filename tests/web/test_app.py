@@ -145,6 +145,16 @@ async def test_without_a_database_it_starts_and_is_ready(
     assert len(list((tmp_path / "spool" / "urgent").glob("*/*.spool"))) == 1
 
 
+async def test_reports_are_for_us_and_not_for_the_world(
+    chosen: Settings, db: database.Pool, tmp_path: Path
+) -> None:
+    async with serving(chosen, db, tmp_path / "spool") as session:
+        ours = await session.get(chosen.private.url + "/reports")
+        theirs = await session.get(chosen.public.url + "/reports")
+
+    assert (ours.status, theirs.status) == (200, 404)
+
+
 @pytest.mark.parametrize("key", ["public", "private"])
 async def test_a_port_that_is_taken_says_where_to_choose_another(
     key: str, chosen: Settings, db: database.Pool, tmp_path: Path

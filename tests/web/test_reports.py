@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
@@ -24,6 +26,9 @@ CELLS = [
         2, recipients=900, sent=900, clicks=20, donors=5, gifts=5, money=Decimal(90)
     ),
 ]
+
+# What the report needs, and a server that nobody asks for one does not.
+HEAVY = ("numpy", "scipy", "altair", "vl_convert")
 
 Client = TestClient[web.Request, web.Application]
 
@@ -60,6 +65,18 @@ async def test_the_rows_of_a_report_can_be_had(client: Client) -> None:
 
     assert answer.content_type == "text/csv"
     assert (await answer.text()).startswith("blast,as_of,")
+
+
+def test_a_server_that_nobody_asks_loads_no_numbers_and_no_charts() -> None:
+    code = (
+        f"import sys, mailer.web.app; print([m for m in {HEAVY} if m in sys.modules])"
+    )
+
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout.strip() == "[]"
 
 
 async def test_a_blast_that_is_not_there_is_404(client: Client) -> None:
