@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,9 +25,10 @@ _SAFE_URL = re.compile(
 
 def money(value: Any) -> str:
     """Write an amount of dollars: ``$1,234``, or ``$12.50`` when it has cents."""
-    amount = _number(value, "money")
-    if amount == amount.to_integral_value():
-        return f"${amount:,.0f}"
+    amount = value if type(value) is Decimal else _number(value, "money")
+    whole = int(amount)
+    if amount == whole:
+        return f"${whole:,}"
     return f"${amount.quantize(Decimal('0.01'), ROUND_HALF_UP):,}"
 
 
@@ -56,6 +58,12 @@ def date(value: Any, pattern: str = "%B %-d, %Y", zone: str | None = None) -> st
     if not isinstance(value, datetime):
         message = f"date wants an instant, not {type(value).__name__}"
         raise TemplateRuntimeError(message)
+    return _date(value, pattern, zone, str(value.tzinfo))
+
+
+@lru_cache(maxsize=1024)  # a deadline is the same for everybody
+def _date(value: datetime, pattern: str, zone: str | None, _own: str) -> str:
+    # Instants of two zones may be equal and be written differently: hence `_own`.
     if not _DATE.fullmatch(pattern):
         message = f"date: {pattern!r} has a directive that is not offered"
         raise TemplateRuntimeError(message)

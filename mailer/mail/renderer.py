@@ -13,6 +13,7 @@ from mailer import errors
 from mailer.mail import sandbox
 from mailer.mail.compiled import Compiled, Rendered
 
+_Part = Callable[[Mapping[str, object]], str]
 _FAILURES = (jinja2.TemplateError, TypeError, ValueError, ArithmeticError)
 
 
@@ -21,10 +22,10 @@ class Renderer:
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
-        self._subject = sandbox.TEXT.from_string(compiled.subject)
-        self._preheader = sandbox.TEXT.from_string(compiled.preheader)
-        self._html = sandbox.HTML.from_string(compiled.html)
-        self._text = sandbox.TEXT.from_string(compiled.text)
+        self._subject = _part(compiled.subject, sandbox.TEXT)
+        self._preheader = _part(compiled.preheader, sandbox.TEXT)
+        self._html = _part(compiled.html, sandbox.HTML)
+        self._text = _part(compiled.text, sandbox.TEXT)
         self._urls = {link.index: link.url for link in compiled.links}
         self._values = {
             link.index: tuple(_evaluator(value) for value in link.values)
@@ -37,14 +38,11 @@ class Renderer:
         A link whose values the person does not have is left out: it must not be in
         the context of `render`, which then fails if the template shows it after all.
         """
-        found: dict[int, tuple[str, ...]] = {}
+        found: dict[int, Any] = {}
         for index, evaluators in self._values.items():
-            try:
-                found[index] = tuple([evaluate(context) for evaluate in evaluators])
-            except jinja2.UndefinedError:
-                continue
-            except _FAILURES as error:
-                raise errors.Invalid(f"link_{index}: {error}") from error
+            values = tuple([evaluate(context) for evaluate in evaluators])
+            if None not in values:
+                found[index] = values
         return found
 
     def destination(self, index: int, values: Sequence[str]) -> str:
@@ -57,12 +55,11 @@ class Renderer:
     def render(self, context: Mapping[str, object]) -> Rendered:
         """Render for one person.  Raises Invalid that names what is undefined."""
         try:
-            text = self._text.render(context)
             return Rendered(
-                subject=self._subject.render(context),
-                preheader=self._preheader.render(context),
-                html=self._html.render(context),
-                text=_without_gaps(text),
+                subject=self._subject(context),
+                preheader=self._preheader(context),
+                html=self._html(context),
+                text=_without_gaps(self._text(context)),
             )
         except jinja2.UndefinedError as error:
             raise errors.Invalid(f"{error}: give it a default()") from error
@@ -76,29 +73,56 @@ def _without_gaps(text: str) -> str:
     return text.strip("\n") + "\n"
 
 
-def _evaluator(expression: str) -> Callable[[Mapping[str, object]], str]:
-    """Return what evaluates *expression*: names and items of lists without Jinja."""
+def _part(text: str, environment: sandbox.Sandbox) -> _Part:
+    """Return what renders one part; a part without Jinja is what it is."""
+    if "{" not in text:
+        return lambda _: text
+    template = environment.from_string(text)
+    root = template.root_render_func
+
+    def render(context: Mapping[str, object]) -> str:
+        # Shared: what we are given is not copied, and nothing can write to it.
+        known = template.new_context(dict(context), shared=True)
+        return "".join(root(known))
+
+    return render
+
+
+def _evaluator(expression: str) -> Callable[[Mapping[str, object]], str | None]:
+    """Return what evaluates *expression*, or says None when it is undefined.
+
+    Names and items of lists, which most are, go without Jinja.
+    """
     tree = sandbox.TEXT.parse("{{ " + expression + " }}").body[0]
     assert isinstance(tree, nodes.Output)
     match tree.nodes:
         case [nodes.Name(name=name)]:
-            return lambda context: _text_of(context.get(name), name)
+            return lambda context: _text(context.get(name))
         case [
             nodes.Getitem(node=nodes.Name(name=name), arg=nodes.Const(value=int(at)))
         ]:
-            return lambda context: _text_of(_item(context.get(name), at), name)
+            return lambda context: _text(_item(context.get(name), at))
         case _:
-            pass
-    compiled = sandbox.TEXT.compile_expression(expression, undefined_to_none=False)
-    return lambda context: _text_of(compiled(**context), expression)
+            return _general(expression)
+
+
+def _general(expression: str) -> Callable[[Mapping[str, object]], str | None]:
+    render = _part("{{ " + expression + " }}", sandbox.TEXT)
+
+    def evaluate(context: Mapping[str, object]) -> str | None:
+        try:
+            return render(context)
+        except jinja2.UndefinedError:
+            return None
+        except _FAILURES as error:
+            raise errors.Invalid(f"link with {expression}: {error}") from error
+
+    return evaluate
 
 
 def _item(items: Any, at: int) -> Any:
     return items[at] if items is not None and at < len(items) else None
 
 
-def _text_of(value: Any, name: str) -> str:
-    if value is None:
-        message = f"{name!r} is undefined"
-        raise jinja2.UndefinedError(message)
-    return str(value)
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
