@@ -187,6 +187,22 @@ async def test_a_person_whose_message_cannot_be_made_fails_alone(
     assert "first_name" in (await given.rows(db, reply))[0][0]
 
 
+async def test_a_message_names_the_deadline_that_was_approved(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [ADA])
+    arm = given.variant("only", subject="{{ deadline | date('%-d %B, %H:%M', 'UTC') }}")
+    deadline = "2026-12-31T23:59:00-05:00"
+    body = given.content(variants=[arm], expires_at=deadline)
+    name = await given.approved(db, body)
+    await launching.launch(db, name)
+
+    async with workshop.working():
+        await settled(db, 1)
+
+    assert sink.accepted[0].message["Subject"] == "1 January, 04:59"
+
+
 async def test_who_is_suppressed_after_the_launch_gets_nothing(
     db: database.Pool, sink: Sink, workshop: Workshop
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from mailer.core import audience
@@ -46,6 +47,7 @@ def composers(
     body: Mapping[str, Any], *, running: blasts.Running, house: House
 ) -> dict[int, message.Composer]:
     """Return the composer of each variant of an approved content."""
+    expires_at = body["expires_at"]
     shared = message.Blast(
         id=running.id,
         name=running.name,
@@ -53,6 +55,7 @@ def composers(
         organization=house.organization,
         public_url=house.public_url,
         ring=house.ring,
+        deadline=datetime.fromisoformat(expires_at) if expires_at else None,
     )
     return {
         position: message.Composer(
