@@ -108,7 +108,7 @@ class _Bar:
     def __init__(self, file: Path) -> None:
         self._bar = Progress(
             TextColumn(file.name),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TaskProgressColumn(),
             TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s"),
             TimeRemainingColumn(),

@@ -132,12 +132,11 @@ WITH merged AS (
     FROM incoming i
     CROSS JOIN LATERAL (SELECT id FROM subscriber WHERE address = i.address) AS s
     LEFT JOIN giving k ON k.subscriber_id = s.id
-    WHERE num_nonnulls(i.highest_gift, i.latest_gift, i.latest_gift_at) > 0
-       OR i.gift_count > 0
-       OR i.gift_sum > 0
-       OR i.recurring
-       OR (k.subscriber_id IS NOT NULL
-           AND num_nonnulls(i.gift_count, i.gift_sum, i.recurring) > 0)
+    WHERE num_nonnulls(i.gift_count, i.gift_sum, i.highest_gift, i.latest_gift,
+                       i.latest_gift_at, i.recurring) > 0
+      -- nothing given is no row; it may be a correction of one
+      AND (k.subscriber_id IS NOT NULL OR i.gift_count > 0 OR i.gift_sum > 0 OR i.recurring
+           OR num_nonnulls(i.highest_gift, i.latest_gift, i.latest_gift_at) > 0)
     ON CONFLICT (subscriber_id) DO UPDATE
     SET imported_count = EXCLUDED.imported_count,
         imported_sum = EXCLUDED.imported_sum,
