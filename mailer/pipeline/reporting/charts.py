@@ -7,6 +7,7 @@ dark, by the attribute that it is written into.
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -37,6 +38,7 @@ WIDE: Final = 940  # pixels
 HALF: Final = 450
 NARROW: Final = 330
 ROW: Final = 30  # pixels of a variant in the forest
+WIDE_RANGE: Final = 5  # highest over lowest; above it marks go by powers of ten
 TOP: Final = 5  # variants with a colour of their own; the rest are grey
 
 Row = dict[str, Any]
@@ -252,17 +254,18 @@ def _domain(ends: Iterable[float]) -> list[float]:
 
 def nice_ticks(low: float, high: float, *, few: bool = False) -> list[float]:
     """Return round numbers between *low* and *high* for a log axis."""
-    found: list[float] = []
-    for steps in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(range(10, 100, 5))):
-        found = [
-            step * 10.0**power
-            for power in range(-9, 10)
-            for step in steps
-            if low / 1.06 <= step * 10.0**power <= high * 1.06
-        ]
-        if len(found) >= (2 if few else 4):
-            break
-    return found or [low, high]
+    wanted = 3 if few else 6
+    if high / low > WIDE_RANGE:
+        steps = (1, 3) if few else (1, 2, 5)
+        marks = [step * 10.0**power for power in range(-9, 11) for step in steps]
+    else:
+        size = 10 ** math.floor(math.log10((high - low) / wanted or 1))
+        step = next(
+            size * by for by in (1, 2, 5, 10) if size * by * wanted > high - low
+        )
+        first = math.ceil(low / step)
+        marks = [round(step * (first + at), 9) for at in range(wanted + 2)]
+    return [mark for mark in marks if low <= mark <= high] or [low, high]
 
 
 def _inline(rows: Sequence[Row]) -> alt.InlineData:

@@ -38,6 +38,8 @@ def dollars(value: Decimal | float | None) -> str:
         return UNKNOWN
     exact = Decimal(str(value))
     sign = "-" if exact < 0 else ""
+    if 0 < abs(exact) < Decimal("0.005"):
+        return f"{sign}<$0.01"
     places = Decimal("0.01") if 0 < abs(exact) < 10 else Decimal(1)
     return f"{sign}${abs(exact).quantize(places, ROUND_HALF_UP):,}"
 

@@ -107,6 +107,22 @@ def test_every_report_has_a_page_and_a_picture(found: judging.Given) -> None:
     assert png.startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "few", "marks"),
+    [
+        (64.8, 178.0, False, [80, 100, 120, 140, 160]),
+        (391.0, 1253.0, False, [400, 600, 800, 1000, 1200]),
+        (391.0, 1253.0, True, [500, 1000]),
+        (0.5, 80.0, False, [0.5, 1, 2, 5, 10, 20, 50]),
+        (7.0, 7.0, False, [7.0]),
+    ],
+)
+def test_marks_on_an_axis_are_round(
+    low: float, high: float, few: bool, marks: list[float]
+) -> None:
+    assert charts.nice_ticks(low, high, few=few) == pytest.approx(marks)
+
+
 @pytest.mark.browser
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("width", [375, 1200])

@@ -447,7 +447,8 @@ def test_a_subject_is_shown_plainly(source: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("value", "shown"),
     [
-        (None, "–"), (0, "$0"), (4.125, "$4.13"), (9.994, "$9.99"), (412.4, "$412"),
+        (None, "–"), (0, "$0"), (0.001, "<$0.01"),
+        (4.125, "$4.13"), (9.994, "$9.99"), (412.4, "$412"),
         (Decimal("1234567.5"), "$1,234,568"), (-30.0, "-$30"),
     ],
 )  # fmt: skip
