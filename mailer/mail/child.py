@@ -25,7 +25,10 @@ def main() -> None:
         found, problems = build.compiled, build.problems
     except (MemoryError, RecursionError) as error:
         message = f"needs too much to compile: {type(error).__name__}"
-        found, problems = None, [errors.Problem(message=message, file=job.folder)]
+        found, problems = (
+            None,
+            [errors.Problem(message=message, file=Path(job.folder).name)],
+        )
     json.dump(
         {
             "compiled": found and found.document(),

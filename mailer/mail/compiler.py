@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ from mailer.mail import (
 )
 
 KEYS = ("subject", "preheader", "describes", "from")
+_OPEN_HREF = re.compile(r"\bhref\s*=\s*(?:\"[^\"]*|'[^']*)$", re.IGNORECASE)
 _HREF = re.compile(r"https?://[^\s<>()\"']+")
 _INLINER = css_inline.CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)
 
@@ -94,6 +96,7 @@ def _build(job: Build) -> None:
     job.html = table.numbered(_INLINER.inline(html))
     text = _text(job, table)
     job.problems += table.problems
+    job.problems += _unfillable(pieces)
     final = _with_head(job.html, head["preheader"], document.tokens)
     final = lines.wrapped(final, document.tokens, job.problems)
     _stop(job)
@@ -226,6 +229,29 @@ def _text(job: Build, table: links.Table) -> str:
         return table.href(address, reuse=True) + match[0][len(address) :]
 
     return table.tokens.restore(_HREF.sub(numbered, "".join(words)))
+
+
+def _unfillable(pieces: Sequence[source.Piece]) -> Iterator[errors.Problem]:
+    """Yield each name that is set here and stands in a link.
+
+    The values of a link are worked out beside the template, where nothing is set.
+    """
+    inside = False
+    own: set[str] = set()
+    for piece in pieces:
+        if piece.kind is source.Kind.TEXT:
+            end = piece.text
+            inside = bool(_OPEN_HREF.search(end)) or (
+                inside and not {'"', "'", "<", ">"} & set(end)
+            )
+            continue
+        tree = sandbox.TEXT.parse(alone(piece))
+        names = {n.name for n in tree.find_all(nodes.Name)}
+        if piece.tag == "set":
+            own |= {n.name for n in tree.find_all(nodes.Name) if n.ctx == "store"}
+        elif inside and names & own:
+            name = min(names & own)
+            yield piece.problem(f"{name} is set here: a link wants the value itself")
 
 
 def _with_head(html: str, preheader: str, given: tokens.Tokens) -> str:

@@ -58,8 +58,9 @@ class Result:
 def run(job: Job) -> Result:
     """Do *job* in a child process.  Blocks: call it in a thread."""
     try:
+        # -P: the folder that we are in is nowhere to load modules from.
         child = subprocess.run(
-            [sys.executable, "-m", "mailer.mail.child"],
+            [sys.executable, "-P", "-m", "mailer.mail.child"],
             input=json.dumps(asdict(job)).encode(),
             capture_output=True,
             timeout=START + WALL,

@@ -52,7 +52,9 @@ VOID = frozenset({
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta",
     "source", "track", "wbr",
 })  # fmt: skip
-RAW = frozenset({"style", "script", "textarea", "title", "mj-style"})
+RAW = frozenset({
+    "style", "script", "textarea", "title", "mj-style", "mj-title", "mj-preview",
+})  # fmt: skip
 
 # Outlook reads the inside of <!--[if mso]>…<![endif]-->: only the brackets are comment.
 _COMMENT = re.compile(

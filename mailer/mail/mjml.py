@@ -18,7 +18,7 @@ from mailer.mail import markup, mjml_tags, tokens
 DEPTH = 100  # mj-hero overflows an 8 MB stack at 1,493; musl's threads have 128 KB
 
 _UNCLOSED = frozenset({"p", "li", "td", "th", "tr", "dt", "dd", "option"})
-_SPAN = re.compile(r"(\d+)\.\.(\d+)")
+_SPAN = re.compile(r"(\d+)(?:\.\.|:)(\d+)")
 
 
 def compiled(document: tokens.Document, problems: list[errors.Problem]) -> str:

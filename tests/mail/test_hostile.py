@@ -250,16 +250,10 @@ def test_a_value_that_looks_like_jinja_is_only_shown(tmp_path: Path) -> None:
         ("mailto:help@example.org", "mailto:help@example.org"),
     ],
 )
-def test_a_persons_address_is_safe_or_leads_nowhere(
-    value: str, href: str, tmp_path: Path
-) -> None:
-    folder = given.folder(
-        tmp_path,
-        given.mjml('<mj-text><a href="{{ blog | safe_url }}">blog</a></mj-text>'),
-    )
-    letter = template.compile(folder, layouts=tmp_path / "layouts")
+def test_a_persons_address_is_safe_or_leads_nowhere(value: str, href: str) -> None:
+    page = sandbox.HTML.from_string('<a href="{{ blog | safe_url }}">')
 
-    assert f'href="{href}"' in template.Renderer(letter).render({"blog": value}).html
+    assert page.render(blog=value) == f'<a href="{href}">'
 
 
 def test_multiplying_money_still_works(tmp_path: Path) -> None:

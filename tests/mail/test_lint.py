@@ -103,6 +103,11 @@ def said(root: Path, body: str, **options: object) -> list[str]:
             "{% endif %}: a link can't hold a condition: write a link for each case",
         ),
         (
+            "{% set a = ask_amounts[0] %}\n"
+            '<mj-button href="https://example.org/?a={{ a }}">x</mj-button>',
+            "error: letter/body.mjml:2: a is set here: a link wants the value itself",
+        ),
+        (
             "<mj-text>{{ email | shout }}</mj-text>",
             "error: letter/body.mjml:1: there is no filter shout: there are",
         ),
