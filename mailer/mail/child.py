@@ -51,8 +51,11 @@ def _built(job: confine.Job) -> compiler.Build:
     )
     compiler.build(build)
     if build.compiled is not None:
-        build.problems += lint.checked(build, attributes=job.attributes)
         build.problems += trial.tried(build)
+    if build.compiled is not None:
+        found = list(lint.checked(build, attributes=job.attributes))
+        # A name that somebody lacks is said once, where it stands.
+        build.problems += found or trial.lacking(build)
     return build
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from mailer import errors
-from mailer.mail import markup, tokens
+from mailer.mail import markup, source, tokens
 
 WIDTH = 76  # a line is ended at the first chance beyond
 LONGEST = 900  # RFC 5322 §2.1.1 allows 998; the rest is for what is merged in
@@ -91,7 +91,11 @@ class _Lines:
 
     def width(self, text: str) -> int:
         """Return how long *text* will be, merged values included."""
-        return len(text) + MERGED * len(self.given.pattern.findall(text))
+        if self.given.prefix not in text:
+            return len(text)
+        found = self.given.found(text)
+        merged = sum(p.kind is source.Kind.EXPRESSION for p in found)
+        return len(self.given.pattern.sub("", text)) + MERGED * merged
 
     def add(self, text: str) -> None:
         """Write *text*, which can't be broken."""

@@ -14,6 +14,7 @@ from mailer import errors
 from mailer.mail import sandbox, source
 
 MOST = 8  # buttons of one loop; a longer list fails to render rather than lose one
+PIECES = 4000  # of one loop, written out: three within each other are 512 bodies
 MORE = f"more_than_{MOST}_items"  # undefined, so that it does
 
 _FOR = re.compile(r"for\s+(\w+)\s+in\s+(.+)", re.DOTALL)
@@ -30,13 +31,15 @@ def written_out(pieces: Sequence[source.Piece]) -> list[source.Piece]:
             end = _end(pieces, at)
             body = pieces[at + 1 : end]
             if any(_HAS_LINK.search(p.text) for p in body):
-                found += _repeated(piece, body)
+                repeated = list(_repeated(piece, body))
+                if len(repeated) > PIECES:
+                    message = "loops that hold links, within each other: too many"
+                    raise errors.Invalid(piece.problem(message))
+                found += repeated
                 at = end + 1
                 continue
         found.append(piece)
         at += 1
-        if len(found) > source.PIECES:
-            raise errors.Invalid(piece.problem("loops within loops: too many links"))
     return found
 
 

@@ -31,10 +31,14 @@ def tried(job: compiler.Build) -> Iterator[errors.Problem]:
         yield errors.Problem(message=f"{error}, for the sample donor", file=own)
         return
     yield from _sizes(job, letter)
-    if job.problems:  # that somebody lacks a name has been said, and where
-        return
+
+
+def lacking(job: compiler.Build) -> Iterator[errors.Problem]:
+    """Yield what somebody who has only signed up would not get."""
+    assert job.compiled is not None
+    own = job.folder.own.name
     try:
-        rendered(renderer, {**sample.SHARED, **sample.STRANGER})
+        rendered(Renderer(job.compiled), {**sample.SHARED, **sample.STRANGER})
     except errors.Invalid as error:
         yield lint.warning(f"{error}, for somebody who only signed up", file=own)
 

@@ -69,10 +69,10 @@ BOMBS = {
     "replace": "{{ 'aaaaaaaaaa'" + " | replace('a', 'aaaaaaaaaa')" * 12 + " }}",
     "products": "{{ 999999999 " + "* 999999999 " * 500 + "}}",
     "recursive": "{% for a in ask_amounts recursive %}{{ loop(a) }}{% endfor %}",
-    "loops": "".join(f"{{% for a{n} in ask_amounts %}}" for n in range(14))
+    "loops": "".join(f"{{% for a{n} in ask_amounts %}}\n" for n in range(14))
     + "x"
     + "{% endfor %}" * 14,
-    "doubling": "{% set a = 'aaaaaaaaaa' %}" + "{% set a = a ~ a %}" * 40 + "{{ a }}",
+    "doubling": "{% set a = 'aaaaaaaaaa' %}" + "{% set a = a ~ a %}\n" * 40 + "{{ a }}",
     "linked loops": "".join(f"{{% for a{n} in ask_amounts %}}" for n in range(9))
     + '<a href="https://example.org/">x</a>'
     + "{% endfor %}" * 9,
@@ -103,7 +103,7 @@ def test_an_escape_raises_in_the_environment_too(payload: str) -> None:
         sandbox.TEXT.from_string("{{ " + payload + " }}").render(context)
 
 
-@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("name", sorted(BOMBS.keys() - {"loops", "doubling"}))
 def test_a_bomb_goes_off_in_the_child_or_not_at_all(name: str, tmp_path: Path) -> None:
     folder = given.folder(tmp_path, given.mjml(f"<mj-text>{BOMBS[name]}</mj-text>"))
     began = time.monotonic()
@@ -111,8 +111,20 @@ def test_a_bomb_goes_off_in_the_child_or_not_at_all(name: str, tmp_path: Path) -
     with pytest.raises(errors.Invalid):
         template.compile(folder, layouts=tmp_path / "layouts")
 
-    # 2 s of processor for the child, and what a busy machine adds.
-    assert time.monotonic() - began < confine.WALL + 5
+    # Refused as it is read or first tried; a busy machine adds its own.
+    assert time.monotonic() - began < confine.WALL
+
+
+@pytest.mark.parametrize(
+    ("name", "end"), [("loops", "processor time"), ("doubling", "MemoryError")]
+)
+def test_the_kernel_ends_what_nobody_foresaw(
+    name: str, end: str, tmp_path: Path
+) -> None:
+    folder = given.folder(tmp_path, given.mjml(f"<mj-text>{BOMBS[name]}</mj-text>"))
+
+    with pytest.raises(errors.Invalid, match=end):
+        template.compile(folder, layouts=tmp_path / "layouts")
 
 
 def test_nothing_of_the_environment_is_in_the_child(
