@@ -20,6 +20,11 @@ from mailer.pipeline import scheduling
 
 LOOK = 0.5  # seconds between two looks of `watch`
 
+# States that a person wants the reason of; otherwise it is that of the last move.
+EXPLAINED = frozenset(
+    {blasts.State.PAUSED, blasts.State.CANCELLED, blasts.State.EXPIRED}
+)
+
 why_option = click.option("--why", help="The reason, for the audit.")
 
 
@@ -275,8 +280,13 @@ def list_(ctx: Context, as_json: bool) -> None:
             one.send_at.astimezone().strftime("%Y-%m-%d %H:%M") if one.send_at else ""
         )
         cells = (str(one.id), one.name, one.state.value, one.topic, starts)
-        table.add_row(*cells, one.reason or "")
+        table.add_row(*cells, _reason(one))
     Console().print(table)
+
+
+def _reason(found: scheduling.Blast) -> str:
+    """Return why a blast stands still, if it does."""
+    return (found.reason or "") if found.state in EXPLAINED else ""
 
 
 @blast.command()
@@ -309,11 +319,11 @@ def show(ctx: Context, name: str, state: str | None, limit: int, as_json: bool) 
     elif isinstance(found, tuple):
         _say(found[0], as_json=False)
         for entry in found[1]:
-            change = f"{entry.before or ''} -> {entry.after or ''}"
+            steps = (entry.before, entry.after)
+            change = " -> ".join(step for step in steps if step)
             at = entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-            click.echo(
-                f"  {at} {entry.actor}: {entry.action} ({change}) {entry.why or ''}"
-            )
+            line = f"  {at} {entry.actor}: {entry.action} ({change}) {entry.why or ''}"
+            click.echo(line.rstrip())
 
 
 @blast.command()
@@ -360,8 +370,8 @@ async def _follow(desk: scheduling.Desk, name: str) -> scheduling.Watched:
 
 def _table(seen: scheduling.Watched, *, rate: float | None) -> Table:
     title = f"{seen.blast.name}: {seen.blast.state.value}"
-    if seen.blast.reason and seen.blast.state is not blasts.State.DONE:
-        title += f" ({seen.blast.reason})"
+    if reason := _reason(seen.blast):
+        title += f" ({reason})"
     if rate is not None and seen.left:
         title += f", {rate:,.0f}/s"
         if rate > 0:

@@ -72,7 +72,7 @@ def import_command(
     Columns are known by their names (email, first_name, zip, highest_gift …) and
     common synonyms; others become attributes.  People are told apart by address;
     an empty cell erases nothing, a suppression is never lifted.  Refused rows are
-    written beside the file, as FILE.refused.csv.
+    written beside the file: those of people.csv as people.refused.csv.
 
     \b
     Example: mailer import people.csv --map "Donor Since=signed_up_at" --dry-run
@@ -162,7 +162,11 @@ def _show_import(found: importing.Imported) -> None:
 
 @click.group()
 def subscriber() -> None:
-    """Look people up."""
+    """Look people up.
+
+    \b
+    Example: mailer subscriber show ada@example.org
+    """
 
 
 @subscriber.command()

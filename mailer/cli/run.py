@@ -90,8 +90,9 @@ async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
             workspace=workspace, stop=stop, tell=lambda line: click.echo(line, err=True)
         )
         click.echo(
-            f"mailer runs in {workspace.root}: {workers} workers, "
-            f"tracking on {public.url}, reports on {private.url}\n"
+            f"mailer runs in {workspace.root}: {workers} "
+            f"{'worker' if workers == 1 else 'workers'}, tracking on {public.url}, "
+            f"reports on {private.url}/reports\n"
             "Ctrl-C ends it: open messages are finished first."
         )
         async with asyncio.TaskGroup() as parts:

@@ -200,7 +200,7 @@ def import_command(
 
     A file of addresses alone needs no header; columns reason, topic, note and
     expires_at are used where they are.  Nothing is ever lifted.  Refused rows are
-    written beside the file, as FILE.refused.csv.
+    written beside the file: those of left.csv as left.refused.csv.
 
     \b
     Example: mailer suppress import unsubscribed.csv --reason unsubscribe
