@@ -11,14 +11,15 @@ import structlog
 
 from mailer import errors
 from mailer.cli.context import Context
+from mailer.runtime import leash
 
 # Command -> module of this package; loaded when used, so that a command starts fast.
 COMMANDS: dict[str, str] = {
     "init": "workspace",
+    "demo": "demo",
     "import": "people",
     "subscriber": "people",
     "suppress": "suppress",
-    "sink": "sink",
     "segment": "segment",
     "template": "template",
     "blast": "blast",
@@ -26,6 +27,8 @@ COMMANDS: dict[str, str] = {
     "run": "run",
     "work": "run",
     "serve": "run",
+    "sink": "sink",
+    "visitors": "demo",
     "db": "db",
 }
 
@@ -57,15 +60,18 @@ class Commands(click.Group):
 )
 @click.option("--as", "actor", metavar="NAME", help="Who acts, for the audit.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.option("--leashed", is_flag=True, hidden=True)
 @click.version_option(package_name="mailer")
 @click.pass_context
 def commands(
-    ctx: click.Context, workspace: Path, actor: str | None, debug: bool
+    ctx: click.Context, workspace: Path, actor: str | None, debug: bool, leashed: bool
 ) -> None:
     """Run the email operation of a political or advocacy team.
 
     Example: mailer demo
     """
+    if leashed:
+        leash.follow()
     ctx.obj = Context(root=workspace, given_actor=actor, debug=debug)
 
 

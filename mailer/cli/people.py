@@ -139,8 +139,12 @@ class _Bar:
 
 def _show_import(found: importing.Imported) -> None:
     """Print what became of the rows, and the first refused ones."""
+    known = [header for header, meaning in found.columns.items() if header == meaning]
+    if known:
+        click.echo(f"Columns: {', '.join(known)}")
     for header, meaning in found.columns.items():
-        click.echo(f"  {header} → {meaning}")
+        if header != meaning:
+            click.echo(f"  {header} → {meaning}")
     would = "would be " if found.dry_run else ""
     click.echo(f"{found.rows:,} rows of {found.file}")
     for count, word in (

@@ -35,6 +35,7 @@ HEADINGS = {
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a JSON line for each message, before it is answered.",
 )
+@click.option("--links", is_flag=True, help="Record the links too, for visitors.")
 @click.option("--fsync", is_flag=True, help="Have each line on disk before the answer.")
 @click.option(
     "--save",
@@ -51,6 +52,7 @@ def sink(  # noqa: PLR0913 - one parameter an option
     port: int,
     scenario: str,
     record: Path | None,
+    links: bool,
     fsync: bool,
     save: Path | None,
     save_at_most: int,
@@ -72,7 +74,11 @@ def sink(  # noqa: PLR0913 - one parameter an option
         host=host,
         port=port,
         keeping=simulating.Keeping(
-            record=record, is_durable=fsync, save=save, save_at_most=save_at_most
+            record=record,
+            is_durable=fsync,
+            has_links=links,
+            save=save,
+            save_at_most=save_at_most,
         ),
     )
 

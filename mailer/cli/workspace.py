@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -20,8 +21,11 @@ def init(folder: Path) -> None:
     Example: mailer init our-emails
     """
     made = workspace.make(folder)
-    for path in made.added:
-        click.echo(f"added   {path}")
+    folders = Counter(
+        f"{path.parts[0]}/" if len(path.parts) > 1 else str(path) for path in made.added
+    )
+    for name, count in folders.items():
+        click.echo(f"added   {name}" + (f" ({count} files)" if count > 1 else ""))
     if not made.added:
         click.echo(f"{folder} is a workspace already; nothing was missing.")
         return

@@ -112,8 +112,8 @@ class Tls(StrEnum):
 class Source:
     """What sends: a relay, or this machine straight to the MX hosts.
 
-    `connections`, `messages` and `rate` replace those of the provider: a relay of
-    one's own, the demo and the bench are not held to real providers' speeds.
+    `connections`, `messages`, `rate` and `retry` replace those of the provider: a
+    relay of one's own, the demo and the bench are not held to real speeds.
     """
 
     name: str
@@ -128,6 +128,7 @@ class Source:
     connections: int | None = None
     messages: int | None = None
     rate: Rate | None = None
+    retry: tuple[timedelta, ...] | None = None  # waits between attempts
 
 
 def hints(providers: Iterable[Provider]) -> Mapping[str, str]:

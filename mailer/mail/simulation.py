@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from mailer.core.provider import OTHER
 from mailer.mail import sink
@@ -23,6 +24,8 @@ from mailer.mail.scenario import Part, Scenario
 from mailer.mail.sink import Act, Conversation, Then
 
 _ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_FEEDBACK = re.compile(rb"^feedback-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_LINK = re.compile(rb'(?:href|src)="(https?://[!#-~]+)"')
 _UNSAFE = re.compile(r"[^A-Za-z0-9@.+-]")
 _MEMORY = 600.0  # seconds for which `slow` replies are held against the client
 EXTENSIONS = ("sink", "PIPELINING", "SIZE 52428800", "8BITMIME", "ENHANCEDSTATUSCODES")
@@ -147,8 +150,15 @@ class Keeping:
 
     record: Path | None = None  # a JSON line a message
     is_durable: bool = False  # the line is on disk before the answer
+    has_links: bool = False  # with the links of its HTML, for visitors to follow
     save: Path | None = None  # a folder of whole messages
     save_at_most: int = 1000
+
+
+def _header(pattern: re.Pattern[bytes], content: bytes) -> str | None:
+    """Return the value of a header that *pattern* finds."""
+    found = pattern.search(content, 0, content.find(b"\r\n\r\n") + 2)
+    return found[1].decode("ascii", "replace") if found else None
 
 
 class Simulation:
@@ -263,15 +273,19 @@ class Simulation:
 
     def _keep(self, client: Conversation, address: str, content: bytes) -> None:
         if self._file is not None:
-            found = _ID.search(content, 0, content.find(b"\r\n\r\n") + 2)
-            line = {
+            line: dict[str, Any] = {
                 "at": self._now().isoformat(),
                 "provider": client.provider,
                 "sender": client.sender,
                 "recipient": address,
-                "message_id": found[1].decode("ascii", "replace") if found else None,
+                "message_id": _header(_ID, content),
                 "size": len(content),
             }
+            if self._keeping.has_links:
+                line["feedback_id"] = _header(_FEEDBACK, content)
+                line["links"] = sorted(
+                    {link.decode("ascii") for link in _LINK.findall(content)}
+                )
             os.write(self._file, json.dumps(line).encode() + b"\n")
             if self._keeping.is_durable:
                 os.fsync(self._file)

@@ -92,10 +92,11 @@ class Supervisor:
             sys.executable,
             "-m",
             "mailer",
+            "--leashed",
             "-C",
             str(self.workspace.root),
             *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,  # ends with us, and so does the child
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
         async with asyncio.TaskGroup() as group:
