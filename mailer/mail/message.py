@@ -87,9 +87,11 @@ class Composer:
         variant: int,
         sender: str,
         reply_to: str | None = None,
+        name: str = "",
     ) -> None:
         self.blast = blast
         self.variant = variant
+        self.template = name
         self.sender = header.Mailbox.parse(sender)
         self.renderer = template.Renderer(compiled)
         self._domain = self.sender.address.rpartition("@")[2]
@@ -113,6 +115,10 @@ class Composer:
     def render(self, person: Subscriber) -> template.Rendered:
         """Fill the template for *person*.  Invalid: it cannot be, and why."""
         return self.renderer.render(self._context(person))
+
+    def subject(self, person: Subscriber) -> str:
+        """Fill the subject alone.  Invalid: it cannot be, and why."""
+        return self.renderer.subject({**context(person), **self._shared})
 
     def compose(
         self,

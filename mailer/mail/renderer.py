@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
@@ -54,17 +55,29 @@ class Renderer:
 
     def render(self, context: Mapping[str, object]) -> Rendered:
         """Render for one person.  Raises Invalid that names what is undefined."""
-        try:
+        with _told():
             return Rendered(
                 subject=self._subject(context),
                 preheader=self._preheader(context),
                 html=self._html(context),
                 text=_without_gaps(self._text(context)),
             )
-        except jinja2.UndefinedError as error:
-            raise errors.Invalid(f"{error}: give it a default()") from error
-        except _FAILURES as error:
-            raise errors.Invalid(f"can't be rendered: {error}") from error
+
+    def subject(self, context: Mapping[str, object]) -> str:
+        """Render the subject alone.  Raises Invalid that names what is undefined."""
+        with _told():
+            return self._subject(context)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say of a failed rendering what is missing."""
+    try:
+        yield
+    except jinja2.UndefinedError as error:
+        raise errors.Invalid(f"{error}: give it a default()") from error
+    except _FAILURES as error:
+        raise errors.Invalid(f"can't be rendered: {error}") from error
 
 
 def _without_gaps(text: str) -> str:

@@ -28,6 +28,7 @@ def composers(
             variant=position,
             sender=arm["from"],
             reply_to=written.body["reply_to"],
+            name=arm["template"],
         )
         for position, arm in enumerate(written.body["variants"], 1)
     }

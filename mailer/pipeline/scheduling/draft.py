@@ -113,7 +113,12 @@ async def compose(
         )
         first += len(compiled.links)
         variants.append(
-            {"name": arm.name, "from": arm.from_, "compiled": compiled.document()}
+            {
+                "name": arm.name,
+                "from": arm.from_,
+                "template": arm.template,
+                "compiled": compiled.document(),
+            }
         )
     expires_at = _instant(spec, chosen)
     body = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -118,10 +118,14 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
 async def render(
     desk: Desk, found: blasts.Blast, written: Draft, *, expected: int
 ) -> Rendering:
-    """Make the messages of the audience, in every variant, and throw them away."""
+    """Make the audience's messages, and throw them away.
+
+    Each person's is made from every template, and with the subject of every variant.
+    """
     composers = composing.composers(desk, found, written)
-    result = Rendering(is_sample=expected * len(composers) > SAMPLE)
-    step = max(1, expected * len(composers) // SAMPLE)
+    templates = len({composer.template for composer in composers.values()})
+    step = max(1, -(-expected * templates // SAMPLE))
+    result = Rendering(is_sample=step > 1)
     whom = audience.of(written.body, offset=deliveries.AUDIENCE_PARAMETERS)
     after = 0
     while True:
@@ -142,11 +146,21 @@ def _render(
     composers: Mapping[str, message.Composer],
     result: Rendering,
 ) -> None:
+    by_template: defaultdict[str, list[int]] = defaultdict(list)
+    for number, composer in enumerate(composers.values()):
+        by_template[composer.template].append(number)
     for person in people:
         result.people += 1
-        for name, composer in composers.items():
-            result.messages += 1
+        for number, (name, composer) in enumerate(composers.items()):
+            alike = by_template[composer.template]
+            # Variants of one template differ in their subjects: one of them is made
+            # whole for each person, in turn.
+            is_whole = alike[result.people % len(alike)] == number
             try:
+                if not is_whole:
+                    composer.subject(person)
+                    continue
+                result.messages += 1
                 rendered = composer.render(person)
             except errors.Invalid as error:
                 result.failed += 1
@@ -168,7 +182,7 @@ def _audience(recipients: int, suppressed: int) -> Finding:
 
 def _rendering(done: Rendering) -> Finding:
     of = "a sample of the audience" if done.is_sample else "every recipient"
-    text = f"{done.messages:,} messages rendered: {of}, every variant"
+    text = f"{done.messages:,} messages made: {of}, every template and subject"
     if done.failed:
         text += f"; {done.failed:,} cannot be made"
     return Finding(name="rendering", is_ok=done.failed == 0, text=text)

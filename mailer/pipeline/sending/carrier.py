@@ -25,10 +25,11 @@ from mailer.store import chunks, database, deliveries, lanes, subscribers
 
 JITTER = 0.2  # share of a wait by which retries are spread
 GRANT = 0.25  # seconds' worth of tokens that are asked for at once
+BREATH = timedelta(seconds=5)  # of a lane that is told to slow down
 RECONNECTS = 3  # tries of one message over connections that end before its dot
 BACKOFF = timedelta(seconds=30)  # of a lane whose server cannot be reached
 
-_OF_THE_LANE = frozenset({bounce.Scope.LANE, bounce.Scope.HALT})
+_CLOSING = frozenset({bounce.Action.SUSPEND, bounce.Action.HOLD})
 
 log = structlog.get_logger()
 
@@ -246,13 +247,11 @@ class Carrier:
         if verdict.action is bounce.Action.RECONNECT:
             await self.close()
             return  # the next try opens a new connection
-        is_throttled = isinstance(outcome, delivery.Throttled)
-        if not is_throttled and (
-            verdict.wait is None or verdict.scope not in _OF_THE_LANE
-        ):
-            return
         reason = getattr(outcome, "reply", None) or getattr(outcome, "reason", "")
-        await self._hold(verdict.wait or BACKOFF, str(reason))
+        if verdict.action in _CLOSING:
+            await self._hold(verdict.wait or BACKOFF, str(reason))
+        if isinstance(outcome, delivery.Throttled):
+            await self._hold(BREATH, str(reason))
 
     async def _hold(self, wait: timedelta, reason: str) -> None:
         async with database.transaction(self.pool) as tx:

@@ -153,7 +153,7 @@ class Worker:
             lane=provider.lane(found, source),
             source=source,
             rules=self.setup.rules,
-            retry=found.retry or self.setup.retry,
+            retry=source.retry or found.retry or self.setup.retry,
         )
 
     async def _content(self, chunk: chunks.Chunk) -> Content:
