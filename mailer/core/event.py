@@ -85,7 +85,9 @@ def gift_id(gift: Gift) -> UUID:
 
 def clean(text: str, *, longest: int = LONGEST_AGENT) -> str:
     """Return text of strangers as what PostgreSQL takes: no NUL, no lone surrogate."""
-    kept = text[:longest].encode("utf-8", "replace").decode()
+    kept = text[:longest]
+    if not kept.isascii():
+        kept = kept.encode("utf-8", "replace").decode()
     return kept.replace("\0", "")
 
 
@@ -95,24 +97,32 @@ _SHORT = {
 }  # fmt: skip
 
 
+# json.dumps makes a new encoder each time that it is not asked for the default one.
+_write = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
 def encode(event: Event) -> bytes:
     """Write *event* as a record of the spool: one line of JSON."""
     line: dict[str, Any] = {
         "i": event.id.hex,
         "t": event.at.isoformat(),
-        "k": event.kind.value,
+        "k": event.kind,
+        "b": event.blast,
+        "s": event.subscriber,
+        "l": event.link,
+        "v": event.rules,
+        "a": event.agent,
+        "p": event.ip,
     }
-    for name, short in _SHORT.items():
-        value = getattr(event, name)
-        if value is not None:
-            line[short] = value
+    if event.body is not None:
+        line["o"] = event.body
     if event.label is not Label.HUMAN:
-        line["m"] = event.label.value
+        line["m"] = event.label
     if event.reasons:
         line["r"] = event.reasons
     if event.gift is not None:
         line["g"] = donation.as_json(event.gift)
-    return json.dumps(line, separators=(",", ":")).encode()
+    return _write(line).encode()
 
 
 def decode(record: bytes) -> Event:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from aiohttp import web
@@ -167,6 +168,7 @@ def _client(request: web.Request) -> str:
     return remote
 
 
+@lru_cache(maxsize=4096)
 def truncated(ip: str) -> str | None:
     """Return the network that is kept of an address: /24, or /48 for IPv6."""
     try:
