@@ -22,7 +22,7 @@ from mailer.store import database, donations, events
 from mailer.store.events import Cell, Known, Person, Tally
 
 PAUSE = 0.25  # seconds; unsubscribes and gifts are effective within half a second
-BATCH = 5000  # events; larger ones gain nothing and hold locks for longer
+BATCH = 1000  # events; larger ones gain little and let redirects wait for longer
 AGAIN = 1.0  # seconds, when the database is away or another process loads
 LAST = 10.0  # seconds for what is left when we stop; the spool keeps the rest
 

@@ -1,112 +1,23 @@
-"""Append-only files that survive a crash: events before their answer, and journals.
-
-A spool is a folder of numbered segments; a record is ``length u32 | CRC32 u32 |
-payload``, the checksum covering the length too.  One writer owns a folder, by flock,
-for as long as it lives; a folder whose lock is free is what a dead process left behind.
-What `write` returned from survives ``kill -9``; what `sync` returned from, a power cut.
-"""
+"""The one that appends to a spool."""
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
-import re
-import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from zlib import crc32
 
 from mailer import errors
+from mailer.spool import segment
+from mailer.spool.segment import MAX_RECORD
 
 SEGMENT_BYTES = 8 << 20
 SEGMENT_AGE = 5.0  # seconds; a segment that is read is unlinked soon
 GROUP = 0.05  # seconds; what is not durable at once is synced at most so much later
-MAX_RECORD = 1 << 20  # bytes; bounds what a torn length can make a reader ask for
-
-_HEADER = struct.Struct(">II")
-_SEGMENT = re.compile(r"(\d{10})\.spool")
-_LOCK = "lock"
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Position:
-    """A place between two records."""
-
-    segment: int = 0
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What was written, and the place after it."""
-
-    payload: bytes
-    end: Position
-
-
-# ── Owning ──────────────────────────────────────────────────────────────────
-
-
-@contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Hold *folder*, which is made when missing, against every other process.
-
-    Raises Conflict when a living process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / _LOCK
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            same = os.path.samestat(os.fstat(lock), path.stat())
-        except (BlockingIOError, FileNotFoundError):
-            same = False  # taken, or removed by who had adopted it
-        if not same:
-            raise errors.Conflict(f"{folder}: in use by another process")
-        yield
-    finally:
-        os.close(lock)
-
-
-def leftovers(root: Path) -> list[Path]:
-    """Return the spools under *root* that no living process owns."""
-    found = []
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if (folder / _LOCK).exists():
-            with suppress(errors.Conflict, OSError), owned(folder):
-                found.append(folder)
-    return found
-
-
-def remove(folder: Path) -> None:
-    """Remove a spool that is owned and read to its end; damaged segments keep it."""
-    if not any(entry.name != _LOCK for entry in folder.iterdir()):
-        (folder / _LOCK).unlink(missing_ok=True)
-        folder.rmdir()
-
-
-def segments(folder: Path) -> list[tuple[int, Path]]:
-    """Return the segments of *folder* by number."""
-    found = [
-        (int(match[1]), entry)
-        for entry in folder.iterdir()
-        if (match := _SEGMENT.fullmatch(entry.name))
-    ]
-    return sorted(found)
-
-
-def _path(folder: Path, number: int) -> Path:
-    return folder / f"{number:010d}.spool"
-
-
-# ── Writing ─────────────────────────────────────────────────────────────────
 
 
 @contextmanager
@@ -117,7 +28,7 @@ def writing(
 
     Raises Conflict when a living process writes there.
     """
-    with owned(folder):
+    with segment.owned(folder):
         writer = Writer(folder, size=size, age=age)
         try:
             yield writer
@@ -136,7 +47,7 @@ class Writer:
         self.folder = folder
         self.failure: OSError | None = None
         self._size_limit, self._age_limit = size, age
-        last = segments(folder)
+        last = segment.segments(folder)
         self._number = last[-1][0] if last else 0
         self._fd: int | None = None
         self._opened = 0.0
@@ -156,8 +67,7 @@ class Writer:
             raise self._unavailable(self.failure)
         if not 0 < len(payload) <= MAX_RECORD:
             raise errors.Invalid(f"{self.folder}: a record of {len(payload)} bytes")
-        length = len(payload).to_bytes(4, "big")
-        data = length + crc32(payload, crc32(length)).to_bytes(4, "big") + payload
+        data = segment.framed(payload)
         try:
             fd = self._segment(len(data))
             done = os.write(fd, data)
@@ -228,7 +138,7 @@ class Writer:
             if not is_full and not (is_old and self._size > 0):
                 return self._fd
             self._retire()
-        path = _path(self.folder, self._number + 1)
+        path = segment.path(self.folder, self._number + 1)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self._fd = os.open(path, flags, 0o600)
         self._number += 1
@@ -300,107 +210,3 @@ def _sync(old: list[int], fd: int | None, folder: Path | None) -> OSError | None
         with suppress(OSError):
             os.close(one)
     return failure
-
-
-# ── Reading ─────────────────────────────────────────────────────────────────
-
-
-def read(folder: Path) -> Iterator[Record]:
-    """Yield every whole record of a spool that nobody writes any more, in order."""
-    tail = Tail(folder, is_finished=True)
-    while found := tail.read(1000):
-        yield from found
-
-
-class Tail:
-    """A reader that remembers its place, in a spool that may still grow.
-
-    `torn` counts segments whose end was lost, `damaged` those with a fault before
-    their end; records after such a fault are still found.
-    """
-
-    def __init__(self, folder: Path, *, is_finished: bool = False) -> None:
-        self.folder = folder
-        self.is_finished = is_finished  # nobody writes: an unfinished end is torn
-        self.position = Position()
-        self.torn = 0
-        self.damaged = 0
-        self._kept: set[int] = set()
-
-    def read(self, limit: int) -> list[Record]:
-        """Return up to *limit* more records; none when there is nothing new."""
-        found: list[Record] = []
-        while len(found) < limit:
-            numbers = [
-                number
-                for number, _ in segments(self.folder)
-                if number >= self.position.segment
-            ]
-            if not numbers:
-                break
-            if numbers[0] > self.position.segment:
-                self.position = Position(numbers[0])
-            # A segment is complete once a later one exists: seen before it is read.
-            is_complete = self.is_finished or len(numbers) > 1
-            if not self._take(found, limit, is_complete=is_complete):
-                break
-        return found
-
-    def forget(self) -> None:
-        """Unlink the segments that were read to their end: call it after the commit.
-
-        Damaged ones are kept under another name, for a person to look at.
-        """
-        for number, path in segments(self.folder):
-            if number >= self.position.segment:
-                break
-            if number in self._kept:
-                path.rename(path.with_suffix(".damaged"))
-            else:
-                path.unlink()
-
-    def _take(self, found: list[Record], limit: int, *, is_complete: bool) -> bool:
-        """Read on in the current segment; tell whether it is finished."""
-        number = self.position.segment
-        with _path(self.folder, number).open("rb") as file:
-            file.seek(self.position.offset)
-            data = file.read()
-        at = 0
-        while len(found) < limit:
-            end = _end(data, at)
-            if end is None:
-                if not is_complete:
-                    break
-                if at == len(data):
-                    self.position = Position(number + 1)
-                    return True
-                at = self._skip(data, at)
-                continue
-            place = Position(number, self.position.offset + end)
-            found.append(Record(data[at + _HEADER.size : end], place))
-            at = end
-        self.position = Position(number, self.position.offset + at)
-        return False
-
-    def _skip(self, data: bytes, at: int) -> int:
-        """Count the fault at *at*, and return where the next whole record begins."""
-        for start in range(at + 1, len(data) - _HEADER.size):
-            if _end(data, start) is not None:
-                self.damaged += 1
-                self._kept.add(self.position.segment)
-                return start
-        self.torn += 1
-        return len(data)
-
-
-def _end(data: bytes, at: int) -> int | None:
-    """Return the end of the record at *at*, or None where there is no whole one."""
-    start = at + _HEADER.size
-    if start > len(data):
-        return None
-    length, check = _HEADER.unpack_from(data, at)
-    end = start + int(length)
-    if not 0 < length <= MAX_RECORD or end > len(data):
-        return None
-    payload = memoryview(data)[start:end]
-    return end if crc32(payload, crc32(data[at : at + 4])) == check else None
