@@ -92,7 +92,11 @@ class Writer:
                 return
             if self._running is None:
                 self._begin()
-            await asyncio.shield(self._running)  # type: ignore[arg-type]  # begun
+            running = self._running
+            if running is None or running.done():
+                await asyncio.sleep(0)  # what is done has yet to be taken note of
+            else:
+                await asyncio.shield(running)
 
     async def append(self, payload: bytes, *, durable: bool) -> None:
         """Write, and wait for the disk when *durable*; else it is synced soon."""
