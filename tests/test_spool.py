@@ -146,6 +146,18 @@ async def test_many_durable_appends_share_their_syncs(tmp_path: Path) -> None:
     assert len(payloads(tmp_path)) == 500
 
 
+async def test_a_wait_that_begins_as_a_sync_ends_comes_to_an_end(
+    tmp_path: Path,
+) -> None:
+    with spool.writing(tmp_path) as writer:
+        writer.write(b"one")
+        ended = asyncio.get_running_loop().create_future()
+        ended.set_result(None)  # its callback has not run yet
+        writer._running, writer._covers = ended, (writer._written, writer._epoch)
+
+        await writer.sync()  # waiting for what is done never yields to the loop
+
+
 async def test_what_is_not_durable_is_synced_soon(tmp_path: Path) -> None:
     with spool.writing(tmp_path) as writer:
         await writer.append(b"a click", durable=False)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from mailer import errors
@@ -58,6 +57,7 @@ class Writer:
         self._synced = 0
         self._epoch = 0  # one more at each failure
         self._running: asyncio.Future[OSError | None] | None = None
+        self._covers = 0, 0  # what is written, and the epoch, when it began
         self._timer: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
 
@@ -86,17 +86,17 @@ class Writer:
         """
         target, epoch = self._written, self._epoch
         while True:
+            # A sync may have ended without its callback yet: waiting for a future
+            # that is done does not let the loop run, and so would never end.
+            self._settle()
             if self.failure is not None or self._epoch != epoch:
                 raise self._unavailable(self.failure)
             if self._synced >= target:
                 return
             if self._running is None:
                 self._begin()
-            running = self._running
-            if running is None or running.done():
-                await asyncio.sleep(0)  # what is done has yet to be taken note of
-            else:
-                await asyncio.shield(running)
+            if self._running is not None:
+                await asyncio.shield(self._running)
 
     async def append(self, payload: bytes, *, durable: bool) -> None:
         """Write, and wait for the disk when *durable*; else it is synced soon."""
@@ -168,14 +168,16 @@ class Writer:
         self._is_new = False
         loop = asyncio.get_running_loop()
         self._running = loop.run_in_executor(self._thread, _sync, old, self._fd, folder)
-        finish = partial(self._finish, self._written, self._epoch)
-        self._running.add_done_callback(finish)
+        self._covers = self._written, self._epoch
+        self._running.add_done_callback(lambda _: self._settle())
 
-    def _finish(
-        self, upto: int, epoch: int, running: asyncio.Future[OSError | None]
-    ) -> None:
+    def _settle(self) -> None:
+        """Take over what came of a sync that has ended."""
+        if self._running is None or not self._running.done():
+            return
+        error = self._running.result()
         self._running = None
-        error = running.result()
+        upto, epoch = self._covers
         if error is not None:
             self._fail(error)
         elif epoch == self._epoch:
