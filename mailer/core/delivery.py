@@ -12,6 +12,7 @@ from typing import NewType
 
 BlastId = NewType("BlastId", int)
 SubscriberId = NewType("SubscriberId", int)
+NOBODY = SubscriberId(0)  # whose message a proof is: its links work, and count nothing
 
 
 class State(StrEnum):

@@ -10,6 +10,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from mailer.core import provider
+from mailer.core.delivery import NOBODY
 from mailer.core.event import Count, Engagement, Event, Kind
 from mailer.core.tracking import Label
 from mailer.store import database
@@ -89,7 +90,9 @@ async def add(tx: database.Connection, given: Collection[Event]) -> list[Known]:
 
 
 def _known(row: database.Row) -> Known:
-    is_person = row["subscriber_id"] is not None and row["blast_id"] is not None
+    is_person = (
+        row["subscriber_id"] not in {None, NOBODY} and row["blast_id"] is not None
+    )
     return Known(
         id=row["id"],
         at=row["at"],

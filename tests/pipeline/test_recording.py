@@ -309,6 +309,18 @@ async def test_a_history_of_giving_knows_highest_and_latest(
     ) == [(3, Decimal(114), Decimal(99), Decimal(10), NOON)]
 
 
+async def test_what_is_done_with_a_proof_is_kept_and_counts_for_nobody(
+    blasts: database.Pool,
+) -> None:
+    kinds = (Kind.OPEN, Kind.CLICK, Kind.UNSUBSCRIBE)
+
+    await recording.load(blasts, [an_event(kind, subscriber=0) for kind in kinds])
+
+    assert await rows(blasts, "SELECT count(*) FROM event") == [(3,)]
+    for table in ("rollup", "engagement", "suppression"):
+        assert await rows(blasts, f"SELECT count(*) FROM {table}") == [(0,)]
+
+
 async def test_an_unsubscribe_suppresses_on_the_topic_of_its_blast(
     blasts: database.Pool,
 ) -> None:

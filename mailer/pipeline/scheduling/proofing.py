@@ -9,7 +9,7 @@ from datetime import datetime
 from mailer import errors
 from mailer.core import audience, blast, subscriber
 from mailer.core.bounce import Answered
-from mailer.core.delivery import Stage, SubscriberId
+from mailer.core.delivery import NOBODY, Stage
 from mailer.mail import smtp
 from mailer.pipeline.scheduling import composing, moving
 from mailer.pipeline.scheduling.draft import Draft
@@ -48,7 +48,7 @@ async def proof(
         blast.Move.PROOF, state=found.state, resumes=found.resumes, name=found.name
     )
     addresses = [subscriber.normalise(one).email for one in to]
-    person = replace(await _like(desk, found, written, like), id=SubscriberId(0))
+    person = replace(await _like(desk, found, written, like), id=NOBODY)
     source = next(one for one in desk.settings.sources if one.pool == written.spec.pool)
     session = await smtp.connect(source)
     sent = []
