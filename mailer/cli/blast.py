@@ -156,7 +156,10 @@ def preflight(ctx: Context, name: str, as_json: bool) -> None:
 def _show_preflight(result: scheduling.Preflight) -> None:
     for one in result.findings:
         mark = "ok  " if one.is_ok else "warn" if one.is_warning else "NO  "
-        click.echo(f"{mark} {one.name:21} {one.text}")
+        first, *more = one.text.splitlines()
+        click.echo(f"{mark} {one.name:21} {first}")
+        for line in more:
+            click.echo(f"{'':26} {line}")
     for failure in result.failures:
         click.echo(f"     {failure.email} ({failure.variant}): {failure.reason}")
     if result.has_passed:

@@ -40,8 +40,12 @@ class Context:
         step: Callable[[runtime.Workspace], Awaitable[T]],
         *,
         needs_database: bool = True,
+        is_long: bool = False,
     ) -> T:
-        """Open the workspace, run *step* on it, and return what it returns."""
+        """Open the workspace, run *step* on it, and return what it returns.
+
+        What runs long, runs on uvloop: it loads slower and is twice as fast.
+        """
 
         async def opened() -> T:
             async with runtime.opened(
@@ -49,7 +53,7 @@ class Context:
             ) as workspace:
                 return await step(workspace)
 
-        return _run(opened())
+        return run(opened(), is_long=is_long)
 
     def reach(self, step: Callable[[str], Awaitable[T]]) -> T:
         """Run *step* on the address of the database, whatever is in it."""
@@ -58,15 +62,24 @@ class Context:
             async with runtime.reached(self.root.resolve()) as url:
                 return await step(url)
 
-        return _run(reached())
+        return run(reached())
 
 
-def _run(main: Coroutine[Any, Any, T]) -> T:
+def run(main: Coroutine[Any, Any, T], *, is_long: bool = False) -> T:
     """Run *main*; of many errors at once, raise the first."""
     try:
-        return asyncio.run(main)
+        with asyncio.Runner(loop_factory=_fast_loop if is_long else None) as runner:
+            return runner.run(main)
     except BaseExceptionGroup as group:
         raise _first(group) from group
+
+
+def _fast_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:  # not made for every system
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
 
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:

@@ -9,7 +9,6 @@ import click
 
 from mailer import runtime
 from mailer.cli.context import Context, pass_context
-from mailer.pipeline import sending
 from mailer.runtime import running
 
 
@@ -27,9 +26,9 @@ def work(ctx: Context) -> None:
 
     async def step(workspace: runtime.Workspace) -> None:
         async with running.stopping() as stop:
-            await sending.work(workspace.pool, runtime.setup(workspace), stop=stop)
+            await running.work(workspace, stop=stop)
 
-    ctx.run(step)
+    ctx.run(step, is_long=True)
 
 
 @click.command()
@@ -48,7 +47,7 @@ def run(ctx: Context, workers: int | None) -> None:
             count = workspace.settings.workers or os.cpu_count() or 1
         await _run(workspace, workers=count)
 
-    ctx.run(step)
+    ctx.run(step, is_long=True)
 
 
 @click.command()
@@ -80,7 +79,7 @@ def serve(ctx: Context) -> None:
                 started=started,
             )
 
-    ctx.run(step, needs_database=False)
+    ctx.run(step, needs_database=False, is_long=True)
 
 
 async def _run(workspace: runtime.Workspace, *, workers: int) -> None:

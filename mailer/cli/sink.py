@@ -92,7 +92,7 @@ def sink(  # noqa: PLR0913 - one parameter an option
             loop.add_signal_handler(number, stop.set)
         return await simulating.simulate(stage, now=runtime.now, ready=ready, stop=stop)
 
-    counts = asyncio.run(play())
+    counts = context.run(play(), is_long=True)
     if as_json:
         context.show_json(counts)
         return

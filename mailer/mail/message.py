@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -195,8 +194,8 @@ def message_id(blast: Blast, *, seq: int, domain: str) -> str:
     """Return the Message-ID of a delivery: always the same, and not to be guessed."""
     named = f"{blast.id}.{seq}"
     key = blast.ring.keys[min(blast.ring.keys)]  # the oldest key is never taken out
-    mac = hmac.digest(key, f"message-id {named}".encode(), hashlib.sha256)[:6]
-    return f"<b{named}.{mac.hex()}@{domain}>"
+    mac = hashlib.blake2b(f"message-id {named}".encode(), key=key, digest_size=6)
+    return f"<b{named}.{mac.hexdigest()}@{domain}>"
 
 
 def feedback_id(blast: Blast, *, variant: int, domain: str) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 import structlog
 
 from mailer import errors, settings
-from mailer.pipeline import sending
 from mailer.store import database, embedded, migrate
 
 log = structlog.get_logger()
@@ -53,24 +52,6 @@ async def opened(
                 raise
             log.warning("the database is away", error=str(error))
         yield Workspace(root=root, settings=chosen, pool=pool)
-
-
-def setup(workspace: Workspace) -> sending.Setup:
-    """Return what a worker of *workspace* is started with."""
-    chosen = workspace.settings
-    return sending.Setup(
-        house=sending.House(
-            organization=chosen.organization.words,
-            public_url=chosen.public.url,
-            ring=chosen.keys,
-        ),
-        sources=chosen.sources,
-        providers=chosen.providers,
-        rules=chosen.bounces,
-        retry=chosen.retry,
-        fingerprint=chosen.fingerprint,
-        journals=workspace.root / ".mailer" / "journal",
-    )
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from mailer import errors
-from mailer.pipeline import closing, launching
+from mailer.pipeline import closing, launching, sending
 from mailer.runtime import Workspace
 
 TICK = 0.5  # seconds between two looks at what is due
@@ -51,6 +51,11 @@ async def pause(stop: asyncio.Event, seconds: float) -> None:
             await stop.wait()
     except TimeoutError:
         pass
+
+
+async def work(workspace: Workspace, *, stop: asyncio.Event) -> None:
+    """Send what is owed, as one worker, until *stop*."""
+    await sending.work(workspace.pool, setup(workspace), stop=stop)
 
 
 async def schedule(workspace: Workspace, *, stop: asyncio.Event) -> None:
@@ -112,3 +117,21 @@ class Supervisor:
                     child.kill()
             told.cancel()
         return await child.wait()
+
+
+def setup(workspace: Workspace) -> sending.Setup:
+    """Return what a worker of *workspace* is started with."""
+    chosen = workspace.settings
+    return sending.Setup(
+        house=sending.House(
+            organization=chosen.organization.words,
+            public_url=chosen.public.url,
+            ring=chosen.keys,
+        ),
+        sources=chosen.sources,
+        providers=chosen.providers,
+        rules=chosen.bounces,
+        retry=chosen.retry,
+        fingerprint=chosen.fingerprint,
+        journals=workspace.root / ".mailer" / "journal",
+    )

@@ -17,7 +17,7 @@ from mailer import errors
 from mailer.core import audience, blast
 from mailer.core.delivery import SubscriberId
 from mailer.core.subscriber import Subscriber
-from mailer.mail import message, smtp
+from mailer.mail import message, smtp, template
 from mailer.pipeline.scheduling import composing, moving
 from mailer.pipeline.scheduling.draft import Draft
 from mailer.pipeline.scheduling.moving import Desk
@@ -93,6 +93,7 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
     rendering = await render(desk, found, written, expected=people - suppressed)
     findings = [
         _audience(people - suppressed, suppressed),
+        await _templates(desk, written),
         _rendering(rendering),
         _sizes(rendering),
         _times(written, now=now),
@@ -177,6 +178,29 @@ def _audience(recipients: int, suppressed: int) -> Finding:
         name="audience",
         is_ok=recipients > 0,
         text=f"{recipients:,} recipients, {suppressed:,} more are suppressed",
+    )
+
+
+async def _templates(desk: Desk, written: Draft) -> Finding:
+    """Check the templates; names that people lack show when theirs are made."""
+    used: defaultdict[str, set[str]] = defaultdict(set)
+    for arm in written.body["variants"]:
+        used[arm["template"]].update(arm["compiled"]["names"])
+    problems: list[errors.Problem] = []
+    for name in sorted(used):
+        problems += await asyncio.to_thread(
+            template.check,
+            desk.root / "templates" / name,
+            layouts=desk.root / "templates" / "layouts",
+            own_domains=desk.settings.links.own_domains,
+            attributes=used[name],
+        )
+    wrong = [one for one in problems if one.severity is errors.Severity.ERROR]
+    text = f"{', '.join(sorted(used))}: nothing is wrong"
+    if problems:
+        text = "\n".join(str(one) for one in problems)
+    return Finding(
+        name="templates", is_ok=not problems, is_warning=not wrong, text=text
     )
 
 
