@@ -9,6 +9,8 @@ import click
 
 from mailer.settings import workspace
 
+FEW = 3  # files of a folder that are named one by one
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
@@ -21,11 +23,15 @@ def init(folder: Path) -> None:
     Example: mailer init our-emails
     """
     made = workspace.make(folder)
-    folders = Counter(
-        f"{path.parts[0]}/" if len(path.parts) > 1 else str(path) for path in made.added
-    )
-    for name, count in folders.items():
-        click.echo(f"added   {name}" + (f" ({count} files)" if count > 1 else ""))
+    folders = Counter(path.parts[0] for path in made.added)
+    for path in made.added:
+        count = folders.pop(path.parts[0], None)
+        if count is not None and count > FEW:
+            click.echo(f"added   {path.parts[0]}/ ({count} files)")
+        elif count is not None:
+            for one in made.added:
+                if one.parts[0] == path.parts[0]:
+                    click.echo(f"added   {one}")
     if not made.added:
         click.echo(f"{folder} is a workspace already; nothing was missing.")
         return
