@@ -227,6 +227,7 @@ def check(spec: Spec, *, file: str) -> list[errors.Problem]:
         wrong("expires_at", f'"{spec.expires_at}": write an instant or "deadline:NAME"')
     if spec.experiment is not None:
         _check_experiment(spec, spec.experiment, wrong)
+    _check_release(spec, wrong)
     return found
 
 
@@ -249,6 +250,15 @@ def _check_experiment(spec: Spec, plan: Experiment, wrong: Any) -> None:
             wrong(f"experiment.guard.{key}", str(error))
     if len(spec.variant) < 2:
         wrong("experiment", "needs at least two [[variant]]")
+
+
+def _check_release(spec: Spec, wrong: Any) -> None:
+    """Refuse what a file may say and this release does not do: never silently."""
+    if spec.in_doubt is not Doubt.HOLD:
+        wrong("in_doubt", f'"{spec.in_doubt}": this release only holds: write "hold"')
+    plan = spec.experiment or Experiment()
+    if plan.guard:
+        wrong("experiment.guard", "this release watches none: leave it out")
     if plan.method is not Method.SPLIT:
         wrong(
             "experiment.method",

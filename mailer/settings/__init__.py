@@ -262,9 +262,16 @@ def layered(
 def _sources(
     file: File, *, environment: Mapping[str, str]
 ) -> tuple[provider.Source, ...]:
-    """Give each source its password."""
+    """Give each source its password.  Raises Invalid for what cannot send yet."""
     found = []
     for source in file.source.values():
+        if source.kind is not provider.Kind.RELAY:
+            problem = errors.Problem(
+                file=str(SETTINGS),
+                key=f"source.{source.name}.kind",
+                message=f'"{source.kind}": this release sends by relays: write "relay"',
+            )
+            raise errors.Invalid([problem])
         name = f"MAILER_SOURCE_{source.name.upper().replace('-', '_')}_PASSWORD"
         password = secret.get(name, environment=environment)
         found.append(dataclasses.replace(source, password=password))
