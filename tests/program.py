@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import signal
 import socket
 import sys
@@ -34,6 +33,12 @@ def free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return the variables of a process that must not see the tester's workspace."""
+    ours = {key: value for key, value in os.environ.items() if key[:7] != "MAILER_"}
+    return {**ours, **more}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,16 +167,13 @@ async def made(
 ) -> Program:
     """Make a workspace whose relay is the *sink*, with ports of its own."""
     public, private = free_ports(2)
-    hidden = re.compile(r"MAILER_")
-    environment = {k: v for k, v in os.environ.items() if not hidden.match(k)}
     program = Program(
         root=root,
-        environment={
-            **environment,
-            "MAILER_DATABASE_URL": database,
-            "MAILER_ACTBLUE_USER": "blue",
-            "MAILER_ACTBLUE_PASSWORD": "p:ss wörd",
-        },
+        environment=environment(
+            MAILER_DATABASE_URL=database,
+            MAILER_ACTBLUE_USER="blue",
+            MAILER_ACTBLUE_PASSWORD="p:ss wörd",
+        ),
         public=public,
         private=private,
     )
