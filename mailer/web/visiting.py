@@ -21,7 +21,7 @@ from mailer.settings import Credentials
 from mailer.web import crowd
 from mailer.web.crowd import Deed, Visit
 
-LOADING = 10.0  # seconds until a report may be a little behind
+LOADING = 60.0  # seconds until a report may be a little behind
 LOOK = 0.2  # seconds between two looks at the spool
 SCANNED = 3  # links of a message that a scanner follows
 AT_ONCE = 32  # requests under way
@@ -223,11 +223,23 @@ async def _work(
 
 
 async def _loaded(client: aiohttp.ClientSession, metrics: str) -> None:
-    """Wait until the spool is in the database, or a while."""
+    """Wait until what was received is in the database, or a while."""
     with suppress(TimeoutError):
         async with asyncio.timeout(LOADING):
             while True:
                 async with client.get(f"{metrics}/metrics") as answer:
-                    if b"\nmailer_spool_pending_bytes 0.0" in await answer.read():
-                        return
+                    counts = _counts(await answer.text())
+                known = counts["mailer_events_loaded"] + counts["mailer_events_refused"]
+                if known >= counts["mailer_events_received"]:
+                    return
                 await asyncio.sleep(LOOK)
+
+
+def _counts(text: str) -> Counter[str]:
+    """Return the totals of a page of metrics, whatever their labels."""
+    totals: Counter[str] = Counter()
+    for line in text.splitlines():
+        name, _, value = line.rpartition(" ")
+        if line.startswith("mailer_events_"):
+            totals[name.partition("{")[0].removesuffix("_total")] += int(float(value))
+    return totals
