@@ -25,6 +25,9 @@ EXPLAINED = frozenset(
     {blasts.State.PAUSED, blasts.State.CANCELLED, blasts.State.EXPIRED}
 )
 
+# States in which something will happen without a person.
+GOING = {blasts.State.SCHEDULED, blasts.State.PAUSED, *blasts.RUNNING}
+
 why_option = click.option("--why", help="The reason, for the audit.")
 
 
@@ -366,7 +369,7 @@ async def _follow(desk: scheduling.Desk, name: str) -> scheduling.Watched:
             passed = time.monotonic() - started
             rate = (seen.sent - before) / passed if passed > LOOK else None
             live.update(_table(seen, rate=rate))
-            if seen.blast.state in blasts.ENDED:
+            if seen.blast.state not in GOING:
                 return seen
             await asyncio.sleep(LOOK)
 

@@ -374,3 +374,23 @@ async def test_workers_together_open_no_more_connections_than_the_lane_bears(
 
     assert sink.most_open <= 2
     assert len({one.recipient for one in sink.accepted}) == len(sink.accepted) == 300
+
+
+async def test_a_living_worker_takes_over_from_one_that_died(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [ADA])
+    name = await given.approved(db)
+    await launching.launch(db, name)
+    lease = (
+        "UPDATE chunk SET state = 'leased', owner = 'worker-dead', lease_until = now()"
+    )
+    await given.rows(db, f"{lease} RETURNING 1")
+
+    async with workshop.working():
+        await until(_seen_by_worker(db))
+        with spool.writing(workshop.setup.journals / "worker-dead"):
+            pass
+        await settled(db, 1)
+
+    assert await given.states(db, name) == {ADA: "sent"}

@@ -13,11 +13,23 @@ import structlog
 from mailer import errors, spool
 from mailer.core.delivery import BlastId, State
 from mailer.pipeline.sending import journal
+from mailer.pipeline.sending.watch import pause
 from mailer.store import chunks, database, deliveries, lanes, processes
 
+EVERY = 5.0  # seconds between two looks for journals of the dead
 SOON = timedelta(seconds=60)  # until a message is tried again whose retry was lost
 
 log = structlog.get_logger()
+
+
+async def run(pool: database.Pool, journals: Path, stop: asyncio.Event) -> None:
+    """Take over from workers of this machine that die, until *stop*."""
+    while not stop.is_set():
+        await pause(stop, EVERY)
+        try:
+            await recover(pool, journals)
+        except errors.Unavailable as error:
+            log.warning("recovery.away", error=str(error))
 
 
 async def recover(pool: database.Pool, journals: Path) -> int:

@@ -235,6 +235,7 @@ async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
     async with asyncio.TaskGroup() as parts:
         parts.create_task(watch.run(carried))
         parts.create_task(settler.run(carried))
+        parts.create_task(recovery.run(worker.pool, worker.setup.journals, worker.stop))
         try:
             await worker.lead()
         finally:
