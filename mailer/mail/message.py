@@ -127,11 +127,13 @@ class Composer:
         date: datetime,
         to: str | None = None,
         subject: str = "{}",
+        mark: str = "",
     ) -> Letter:
         """Write the message to *person*, the delivery *seq* of the blast.
 
         A retry has the same Message-ID and, given the same *date*, the same Date.
-        *to* and *subject* (a frame round the rendered one) are for proofs.
+        *to*, *subject* (a frame round the rendered one) and *mark* (which makes the
+        Message-ID another one) are for proofs.
         Raises Invalid when the template cannot be filled for this person.
         """
         known = self._context(person)
@@ -143,7 +145,7 @@ class Composer:
         data = mime.build(
             self._letterhead,
             mime.Message(
-                id=message_id(self.blast, seq=seq, domain=self._domain),
+                id=message_id(self.blast, seq=f"{seq}{mark}", domain=self._domain),
                 date=date,
                 to=header.Mailbox(name=name, address=recipient),
                 subject=subject.format(rendered.subject),
@@ -190,7 +192,7 @@ class Composer:
         }
 
 
-def message_id(blast: Blast, *, seq: int, domain: str) -> str:
+def message_id(blast: Blast, *, seq: str, domain: str) -> str:
     """Return the Message-ID of a delivery: always the same, and not to be guessed."""
     named = f"{blast.id}.{seq}"
     key = blast.ring.keys[min(blast.ring.keys)]  # the oldest key is never taken out

@@ -10,6 +10,7 @@ from mailer import errors
 from mailer.core import blast
 from mailer.store import backups, blasts, database, migrate
 
+GAP = 1000  # numbers of blasts left out after a restore
 PAUSED = "restored from a backup: what was sent after it is not known here"
 
 
@@ -102,6 +103,7 @@ async def _pause_all(pool: database.Pool, *, actor: str) -> list[str]:
     paused = []
     async with database.transaction(pool) as tx:
         await backups.forget_processes(tx)
+        await backups.skip_numbers(tx, gap=GAP)
         for found in await blasts.everything(tx):
             if found.state in allowed:
                 await blasts.move(tx, found, blast.Move.PAUSE, actor=actor, why=PAUSED)

@@ -51,6 +51,11 @@ async def forget_processes(tx: database.Connection) -> None:
     await tx.run(SQL["forget"])
 
 
+async def skip_numbers(tx: database.Connection, *, gap: int) -> None:
+    """Number new blasts far from those that were made after the backup."""
+    await tx.value(SQL["skip"], gap=gap)
+
+
 async def write(url: str, path: Path) -> int:
     """Write a backup of the database to *path*, and return its size in bytes.
 

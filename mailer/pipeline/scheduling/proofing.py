@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -61,6 +62,7 @@ async def proof(
                     date=now,
                     to=address,
                     subject=FRAME.format(name=variant),
+                    mark=f"-{secrets.token_hex(6)}",
                 )
                 end = await session.send(
                     letter.sender, letter.recipient, letter.data, before_body=_nothing

@@ -25,11 +25,10 @@ from mailer.store import chunks, database, deliveries, lanes, subscribers
 
 JITTER = 0.2  # share of a wait by which retries are spread
 GRANT = 0.25  # seconds' worth of tokens that are asked for at once
+HALT = timedelta(hours=1)  # of a lane whose provider wants a person to act
 BREATH = timedelta(seconds=5)  # of a lane that is told to slow down
 RECONNECTS = 3  # tries of one message over connections that end before its dot
 BACKOFF = timedelta(seconds=30)  # of a lane whose server cannot be reached
-
-_CLOSING = frozenset({bounce.Action.SUSPEND, bounce.Action.HOLD})
 
 log = structlog.get_logger()
 
@@ -223,9 +222,7 @@ class Carrier:
             code=code,
             reply=reply,
         )
-        if tried:
-            ended = journal.Ended(chunk.blast_id, result)
-            self.journal.write(journal.write_ended(ended))
+        # First in memory: what is known is settled even if the journal fails now.
         self.settler.put(
             End(
                 chunk=chunk,
@@ -235,6 +232,9 @@ class Carrier:
                 is_bad_address=is_bad_address,
             )
         )
+        if tried:
+            ended = journal.Ended(chunk.blast_id, result)
+            self.journal.write(journal.write_ended(ended))
 
     def _wait(self, attempts: int) -> timedelta:
         """Return how long a message waits that was put off for the nth time."""
@@ -248,7 +248,9 @@ class Carrier:
             await self.close()
             return  # the next try opens a new connection
         reason = getattr(outcome, "reply", None) or getattr(outcome, "reason", "")
-        if verdict.action in _CLOSING:
+        if verdict.action is bounce.Action.HOLD:
+            await self._hold(verdict.wait or HALT, str(reason))
+        if verdict.action is bounce.Action.SUSPEND:
             await self._hold(verdict.wait or BACKOFF, str(reason))
         if isinstance(outcome, delivery.Throttled):
             await self._hold(BREATH, str(reason))

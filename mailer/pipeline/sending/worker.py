@@ -62,11 +62,21 @@ class Worker:
             while not self.stop.is_set():
                 started = 0
                 try:
+                    self._demand_journal()
                     started = await self._spread(carriers)
                 except errors.Unavailable as error:
                     log.warning("worker.away", error=str(error))
                 if not started:
                     await pause(self.stop, IDLE)
+
+    def _demand_journal(self) -> None:
+        """Begin a new journal segment after a failed write: first there is a journal.
+
+        Raises Unavailable while the disk takes nothing.
+        """
+        if self.journal.failure is not None:
+            self.journal.reopen()
+            log.info("journal.reopened", owner=self.owner)
 
     async def _spread(self, carriers: asyncio.TaskGroup) -> int:
         """Start a carrier on each lane that wants one; return how many."""

@@ -29,3 +29,11 @@ SELECT current_setting('server_version') AS version,
 -- name: forget
 -- Processes of another life do not run here.
 UPDATE process SET stopped_at = clock_timestamp() WHERE stopped_at IS NULL;
+
+-- name: skip
+-- Leave out the numbers of blasts that were made after the backup: mail that is out
+-- carries them.
+SELECT setval(
+    pg_get_serial_sequence('blast', 'id'), COALESCE(max(id), 0) + :gap::bigint
+)
+FROM blast;
