@@ -28,6 +28,9 @@ SETTINGS = {
 }
 
 
+LAW = 240  # seconds for a law: its examples, on a machine that does other things too
+
+
 def pytest_report_header() -> list[str]:
     """Say which of the system's tools are there."""
     return [
@@ -39,7 +42,16 @@ def pytest_report_header() -> list[str]:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Leave out the tests whose tools are missing; the header says which."""
+    """Leave out the tests whose tools are missing; the header says which.
+
+    Laws get more time: what pytest-timeout raises inside one, hypothesis takes for
+    a counterexample, and it shrinks that for minutes.
+    """
+    for item in items:
+        function = getattr(item, "obj", None)
+        has_its_own = item.get_closest_marker("timeout") is not None
+        if getattr(function, "is_hypothesis_test", False) and not has_its_own:
+            item.add_marker(pytest.mark.timeout(LAW))
     missing = {tool.marker for tool in tools.TOOLS if tool.find() is None}
     out = [
         item for item in items if any(item.get_closest_marker(name) for name in missing)

@@ -178,7 +178,7 @@ def test_a_shipped_scenario_loads(name: str) -> None:
 
 
 def test_a_scenario_that_is_not_there_names_those_that_are() -> None:
-    with pytest.raises(errors.NotFound, match="default, smooth"):
+    with pytest.raises(errors.NotFound, match="default, demo, smooth"):
         scenario.path("calm")
 
 
