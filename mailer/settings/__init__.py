@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from mailer import errors
-from mailer.core import bounce, provider, segment, tracking
-from mailer.settings import document, secret
+from mailer.core import bounce, provider, segment, signature, tracking
+from mailer.settings import dkim, document, secret
+from mailer.settings.dns import Dns
 from mailer.settings.document import parse, read
-from mailer.settings.workspace import SETTINGS, shipped
+from mailer.settings.workspace import SETTINGS, existing, shipped
 
 __all__ = ["Settings", "load", "parse", "read", "segments", "shipped"]
 
@@ -108,6 +109,8 @@ class File:
     private: Address = field(default_factory=lambda: Address(port=8081))
     links: Links = field(default_factory=Links)
     source: Mapping[str, provider.Source]
+    dkim: Mapping[str, dkim.Signer] = field(default_factory=dict)
+    dns: Dns = field(default_factory=Dns)
     retry: Retry = field(default_factory=Retry)
     work: Work = field(default_factory=Work)
 
@@ -158,6 +161,8 @@ class Settings:
     workers: int | None
     actblue: Credentials | None
     keys: tracking.Ring = field(repr=False)
+    signers: tuple[signature.Key, ...] = ()
+    dns: Dns = field(default_factory=Dns)
     fingerprint: str = ""
 
 
@@ -167,9 +172,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
     Raises NotFound when *root* is no workspace, Invalid with every problem.
     """
     environment = os.environ if environment is None else environment
-    if not (root / SETTINGS).is_file():
-        message = f"{root}: no workspace (no {SETTINGS}): run `mailer init {root}`"
-        raise errors.NotFound(message)
+    existing(root)
     file, deadlines, providers, bounces, keys, database, actblue = _all(
         lambda: read(root / SETTINGS, File, file=str(SETTINGS)),
         lambda: layered(root, DEADLINES, Deadlines, base=None),
@@ -193,6 +196,8 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         workers=file.work.processes,
         actblue=actblue,
         keys=keys,
+        signers=dkim.keys(root, file.dkim, file=SETTINGS),
+        dns=file.dns,
     )
     return dataclasses.replace(loaded, fingerprint=fingerprint(loaded))
 
@@ -302,6 +307,7 @@ def fingerprint(chosen: Settings) -> str:
         chosen.retry,
         sorted((number, key.hex()) for number, key in chosen.keys.keys.items()),
         chosen.keys.current,
+        chosen.signers,  # their public halves: repr hides the others
     )
     text = json.dumps(shared, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

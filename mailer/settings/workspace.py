@@ -32,6 +32,14 @@ def shipped(path: Path) -> Path:
     return (packed if packed.is_dir() else Path(__file__).parents[2]) / path
 
 
+def existing(root: Path) -> Path:
+    """Return *root*, if it is a workspace.  Raises NotFound otherwise."""
+    if not (root / SETTINGS).is_file():
+        message = f"{root}: no workspace (no {SETTINGS}): run `mailer init {root}`"
+        raise errors.NotFound(message)
+    return root
+
+
 def make(root: Path) -> Made:
     """Make *root* a workspace, or add what is missing in one.  Overwrites nothing.
 
