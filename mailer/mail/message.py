@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mailer.core import money, tracking
+from mailer.core import money, signature, tracking
 from mailer.core.delivery import BlastId
 from mailer.core.subscriber import Subscriber
 from mailer.core.tracking import Purpose, Ring, Token
-from mailer.mail import header, mime, template
+from mailer.mail import dkim, header, mime, template
 
 _FIELDS = (
     "first_name",
@@ -51,6 +51,7 @@ class Blast:
     organization: Mapping[str, str]
     public_url: str
     ring: Ring
+    signers: Sequence[signature.Key] = ()  # those of every domain
     deadline: datetime | None = None
 
 
@@ -93,15 +94,16 @@ class Composer:
         self.template = name
         self.sender = header.Mailbox.parse(sender)
         self.renderer = template.Renderer(compiled)
-        self._domain = self.sender.address.rpartition("@")[2]
+        self.domain = self.sender.address.rpartition("@")[2]
+        self.signers = signature.signing(blast.signers, self.domain)
         self._letterhead = mime.Letterhead(
             sender=self.sender,
             reply_to=header.Mailbox.parse(reply_to) if reply_to else None,
             list_id=(
                 f"{blast.organization['organization']} {blast.topic}",
-                f"{blast.topic}.{self._domain}",
+                f"{blast.topic}.{self.domain}",
             ),
-            feedback_id=feedback_id(blast, variant=variant, domain=self._domain),
+            feedback_id=feedback_id(blast, variant=variant, domain=self.domain),
         )
         self._shared: dict[str, Any] = {
             **blast.organization,
@@ -132,6 +134,7 @@ class Composer:
         """Write the message to *person*, the delivery *seq* of the blast.
 
         A retry has the same Message-ID and, given the same *date*, the same Date.
+        It is signed as it stands if a key is there for the domain of its From.
         *to*, *subject* (a frame round the rendered one) and *mark* (which makes the
         Message-ID another one) are for proofs.
         Raises Invalid when the template cannot be filled for this person.
@@ -145,7 +148,7 @@ class Composer:
         data = mime.build(
             self._letterhead,
             mime.Message(
-                id=message_id(self.blast, seq=f"{seq}{mark}", domain=self._domain),
+                id=message_id(self.blast, seq=f"{seq}{mark}", domain=self.domain),
                 date=date,
                 to=header.Mailbox(name=name, address=recipient),
                 subject=subject.format(rendered.subject),
@@ -157,7 +160,7 @@ class Composer:
         return Letter(
             sender=self.sender.address,
             recipient=recipient,
-            data=data,
+            data=dkim.sign(data, self.signers, at=date),
             html_size=len(rendered.html.encode()),
         )
 

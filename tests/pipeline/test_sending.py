@@ -1,7 +1,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
+import dkim as dkimpy
 import pytest
 
 from mailer import spool
@@ -12,7 +14,7 @@ from mailer.pipeline import closing, launching
 from mailer.pipeline.sending import journal
 from mailer.store import database
 from mailer.store.deliveries import Result
-from tests import given
+from tests import given, signers
 from tests.pipeline.conftest import Workshop, until
 from tests.sink import Sink
 
@@ -56,6 +58,26 @@ async def test_everyone_gets_one_message_and_the_ledger_says_so(
     message = sink.accepted[0].message
     assert message["Subject"] == "Hours left"
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+
+
+async def test_what_arrives_is_signed_by_the_domain_of_its_from(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    key, other = signers.key(), signers.key("example.com")
+    house = replace(workshop.setup.house, signers=(other, key))
+    signing = Workshop(db, replace(workshop.setup, house=house))
+    await given.people(db, [ADA])
+    await launching.launch(db, await given.approved(db))
+    sink.script(ADA, "452 4.2.2 Mailbox full", "250 2.1.5 OK")
+
+    async with signing.working():
+        await settled(db, 1)
+
+    (arrived,) = sink.accepted
+    assert arrived.content.count(b"DKIM-Signature:") == 1
+    assert dkimpy.verify(
+        arrived.content, dnsfunc=lambda name, timeout=0: key.record.encode()
+    )
 
 
 async def test_a_deferred_message_is_the_same_when_it_is_tried_again(

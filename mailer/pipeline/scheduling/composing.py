@@ -19,6 +19,7 @@ def composers(
         organization=desk.settings.organization.words,
         public_url=desk.settings.public.url,
         ring=desk.settings.keys,
+        signers=desk.settings.signers,
         deadline=written.expires_at,
     )
     return {

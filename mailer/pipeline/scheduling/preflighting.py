@@ -18,8 +18,9 @@ from mailer.core import audience, blast
 from mailer.core.delivery import SubscriberId
 from mailer.core.subscriber import Subscriber
 from mailer.mail import message, smtp, template
-from mailer.pipeline.scheduling import composing, moving
+from mailer.pipeline.scheduling import composing, moving, signing
 from mailer.pipeline.scheduling.draft import Draft
+from mailer.pipeline.scheduling.finding import Finding
 from mailer.pipeline.scheduling.moving import Desk
 from mailer.store import blasts, database, deliveries, processes, subscribers
 
@@ -30,16 +31,6 @@ CLIP = 102_000  # bytes of HTML at which Gmail clips
 NEAR = 90_000
 ROW_BYTES = 600  # of the ledger, its indexes and the journal, for a recipient
 FREE_BYTES = 500_000_000  # that must stay free beside it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    is_ok: bool
-    text: str
-    is_warning: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +50,7 @@ class Rendering:
     people: int = 0
     failed: int = 0
     largest: int = 0  # bytes of HTML
+    first: Subscriber | None = None
     failures: list[Failure] = field(default_factory=list)
     is_sample: bool = False
 
@@ -90,12 +82,16 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         connections = await processes.connections(tx)
     people = sum(size.people for size in sizes)
     suppressed = sum(size.suppressed for size in sizes)
-    rendering = await render(desk, found, written, expected=people - suppressed)
+    composers = composing.composers(desk, found, written)
+    rendering = await render(
+        desk, composers, written, topic=found.topic, expected=people - suppressed
+    )
     findings = [
         _audience(people - suppressed, suppressed),
         await _templates(desk, written),
         _rendering(rendering),
         _sizes(rendering),
+        signing.sign(composers.values(), rendering.first, now=now),
         _times(written, now=now),
         _disk(desk, people),
         _connections(connections),
@@ -117,13 +113,17 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
 
 
 async def render(
-    desk: Desk, found: blasts.Blast, written: Draft, *, expected: int
+    desk: Desk,
+    composers: Mapping[str, message.Composer],
+    written: Draft,
+    *,
+    topic: str,
+    expected: int,
 ) -> Rendering:
     """Make the audience's messages, and throw them away.
 
     Each person's is made from every template, and with the subject of every variant.
     """
-    composers = composing.composers(desk, found, written)
     templates = len({composer.template for composer in composers.values()})
     step = max(1, -(-expected * templates // SAMPLE))
     result = Rendering(is_sample=step > 1)
@@ -132,7 +132,7 @@ async def render(
     while True:
         async with database.connection(desk.pool) as tx:
             ids = await deliveries.audience(
-                tx, whom, topic=found.topic, after=after, limit=PAGE
+                tx, whom, topic=topic, after=after, limit=PAGE
             )
             if not ids:
                 return result
@@ -151,6 +151,7 @@ def _render(
     for number, composer in enumerate(composers.values()):
         by_template[composer.template].append(number)
     for person in people:
+        result.first = result.first or person
         result.people += 1
         for number, (name, composer) in enumerate(composers.items()):
             alike = by_template[composer.template]

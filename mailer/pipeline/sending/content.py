@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from mailer.core import audience
+from mailer.core import audience, signature
 from mailer.core.segment import Predicate
 from mailer.mail import message, template
 from mailer.store import blasts, chunks, database
@@ -20,6 +20,7 @@ class House:
     organization: Mapping[str, str]
     public_url: str
     ring: Any
+    signers: Sequence[signature.Key] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ def composers(
         organization=house.organization,
         public_url=house.public_url,
         ring=house.ring,
+        signers=house.signers,
         deadline=datetime.fromisoformat(expires_at) if expires_at else None,
     )
     return {
