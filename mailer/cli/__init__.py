@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "serve": "run",
     "sink": "sink",
     "visitors": "demo",
+    "keys": "keys",
     "db": "db",
 }
 
