@@ -70,3 +70,12 @@ def test_an_attempt_that_was_answered_does_not_settle_the_next_one() -> None:
         (State.DEFERRED, 1),
         (State.IN_DOUBT, 2),
     ]
+
+
+def test_what_is_known_not_to_have_been_taken_is_no_doubt() -> None:
+    throttled = journal.Started(BlastId(7), 3, 1, NOON)
+    records = [journal.write_started(throttled), journal.write_untaken(throttled)]
+
+    assert journal.replay(records) == []
+    again = journal.replay([*records, journal.write_started(throttled)])
+    assert [one.result.state for one in again] == [State.IN_DOUBT]

@@ -8,7 +8,7 @@ import pytest
 
 from mailer import spool
 from mailer.core.delivery import BlastId, State
-from mailer.core.provider import Rate
+from mailer.core.provider import Provider, Rate
 from mailer.mail.sink import Act, Then
 from mailer.pipeline import closing, launching
 from mailer.pipeline.sending import journal
@@ -190,6 +190,32 @@ async def test_a_server_that_hangs_up_on_everybody_closes_its_lane_and_loses_nob
     lane = "SELECT reason FROM lane WHERE not_before > now() AND provider = 'other'"
     assert await given.rows(db, lane) == [("closed 3 times before the dot",)]
     assert await given.rows(db, "SELECT attempts FROM delivery") == [(0,), (0,)]
+
+
+async def test_a_message_that_was_throttled_at_the_dot_leaves_no_doubt_in_the_journal(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [ADA], provider="yahoo")
+    name = await given.approved(db)
+    await launching.launch(db, name)
+    sink.script(ADA, "421 4.7.0 [TSS04] Temporarily deferred", at="dot")
+    setup = replace(workshop.setup, providers=(Provider(name="yahoo"),))
+
+    async def held() -> bool:
+        return bool(await given.rows(db, "SELECT 1 FROM lane WHERE not_before > now()"))
+
+    async with Workshop(db, setup).working():
+        await until(held)
+
+    assert sink.dots == 1
+    assert await given.states(db, name) == {ADA: "owed"}
+    records = [
+        record.payload
+        for folder in setup.journals.iterdir()
+        for record in spool.read(folder)
+    ]
+    assert records
+    assert journal.replay(records) == []
 
 
 async def test_a_person_whose_message_cannot_be_made_fails_alone(

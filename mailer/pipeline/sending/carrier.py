@@ -165,7 +165,10 @@ class Carrier:
         )
         if not session.is_open:
             self._session = None
-        return bounce.judge(end, provider=chunk.provider, rules=self.plan.rules)
+        verdict = bounce.judge(end, provider=chunk.provider, rules=self.plan.rules)
+        if isinstance(verdict.outcome, delivery.Throttled):
+            self.journal.write(journal.write_untaken(started))
+        return verdict
 
     def _settle(
         self, chunk: chunks.Chunk, row: chunks.Owed, verdict: bounce.Verdict

@@ -1,7 +1,8 @@
 """The worker's diary: what was started, what was answered, before the ledger knows.
 
-``S`` is written before a body whose dot may follow, ``R`` when its reply was seen.
-After a crash an ``R`` is settled, an ``S`` without ``R`` is in doubt (RFC 1047).
+``S`` is written before a body whose dot may follow, ``R`` when its reply was seen,
+``N`` when it is known that it was not taken and costs no attempt: it is owed still.
+After a crash an ``R`` is settled, an ``S`` without either is in doubt (RFC 1047).
 """
 
 from __future__ import annotations
@@ -30,6 +31,15 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Untaken:
+    """A message that was started, and nobody took: throttled, or cut off before."""
+
+    blast: BlastId
+    seq: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """A message of which we know what became."""
 
@@ -39,9 +49,16 @@ class Ended:
 
 def write_started(record: Started) -> bytes:
     """Return *record* as bytes."""
-    return _STARTED.pack(
-        b"S", record.blast, record.seq, record.attempts, record.at.timestamp()
-    )
+    return _pack(b"S", record)
+
+
+def write_untaken(started: Started) -> bytes:
+    """Return as bytes that nobody took what was *started*."""
+    return _pack(b"N", started)
+
+
+def _pack(kind: bytes, one: Started) -> bytes:
+    return _STARTED.pack(kind, one.blast, one.seq, one.attempts, one.at.timestamp())
 
 
 def write_ended(record: Ended) -> bytes:
@@ -59,10 +76,12 @@ def write_ended(record: Ended) -> bytes:
     return head + (result.reply or "").encode("utf-8", "replace")
 
 
-def read(record: bytes) -> Started | Ended:
+def read(record: bytes) -> Started | Untaken | Ended:
     """Return what a record says.  ValueError when it is none of ours."""
-    if record[:1] == b"S" and len(record) == _STARTED.size:
-        _, blast, seq, attempts, at = _STARTED.unpack(record)
+    if record[:1] in {b"S", b"N"} and len(record) == _STARTED.size:
+        kind, blast, seq, attempts, at = _STARTED.unpack(record)
+        if kind == b"N":
+            return Untaken(BlastId(blast), seq, attempts)
         return Started(BlastId(blast), seq, attempts, datetime.fromtimestamp(at, UTC))
     if record[:1] == b"R" and len(record) >= _ENDED.size:
         _, blast, seq, attempts, at, state, code = _ENDED.unpack_from(record)
@@ -93,6 +112,8 @@ def replay(records: Iterable[bytes]) -> list[Ended]:
         match record:
             case Started():
                 started[record.blast, record.seq, record.attempts] = record
+            case Untaken():
+                started.pop((record.blast, record.seq, record.attempts), None)
             case Ended():
                 ended.append(record)
                 started.pop(
