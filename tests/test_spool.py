@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -308,3 +309,19 @@ def test_what_the_dead_left_is_adopted_and_removed(tmp_path: Path) -> None:
     assert [record.payload for record in found] == [b"one"]
     assert folder == tmp_path / "dead"
     assert not folder.exists()
+
+
+def test_many_who_come_for_the_same_leftover_do_not_trip_over_each_other(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "dead"
+    rounds = 300
+
+    def bury(_: int) -> None:
+        for _ in range(rounds):
+            with suppress(errors.Conflict), spool.owned(folder):
+                spool.remove(folder)
+            spool.leftovers(tmp_path)
+
+    with ThreadPoolExecutor(3) as threads:
+        assert list(threads.map(bury, range(3))) == [None] * 3

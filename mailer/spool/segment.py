@@ -44,9 +44,12 @@ def owned(folder: Path) -> Iterator[None]:
 
     Raises Conflict when a living process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / _LOCK
-    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    except (FileExistsError, FileNotFoundError) as error:  # by who had adopted it
+        raise errors.Conflict(f"{folder}: removed by another process") from error
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +77,8 @@ def remove(folder: Path) -> None:
     """Remove a spool that is owned and read to its end; damaged segments keep it."""
     if not any(entry.name != _LOCK for entry in folder.iterdir()):
         (folder / _LOCK).unlink(missing_ok=True)
-        folder.rmdir()
+        with suppress(OSError):  # somebody has come for it meanwhile: their turn
+            folder.rmdir()
 
 
 def segments(folder: Path) -> list[tuple[int, Path]]:
