@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,7 +29,7 @@ async def run(pool: database.Pool, journals: Path, stop: asyncio.Event) -> None:
         await pause(stop, EVERY)
         try:
             await recover(pool, journals)
-        except errors.Unavailable as error:
+        except (errors.Unavailable, OSError) as error:
             log.warning("recovery.away", error=str(error))
 
 
@@ -47,6 +48,12 @@ async def recover(pool: database.Pool, journals: Path) -> int:
             continue  # another worker was faster
         gone += 1
     return gone
+
+
+def forget(folder: Path) -> None:
+    """Remove the journal of a worker that has settled all of it."""
+    with suppress(errors.Conflict), spool.owned(folder):
+        _remove(folder)
 
 
 def _remove(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -204,22 +206,21 @@ async def prepare(tx: database.Connection, setup: Setup) -> None:
 async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> None:
     """Send what is owed until *stop*; then end what is open and settle it.
 
-    First takes over what dead workers of this machine left behind.
+    Takes over what dead workers of this machine left behind, first and all along.
     """
-    owner = f"worker-{uuid4().hex[:12]}"
-    async with database.transaction(pool) as tx:
-        await prepare(tx, setup)
-        await processes.enter(
-            tx,
-            owner,
-            kind="worker",
-            host=platform.node(),
-            boot=_boot(),
-            pid=os.getpid(),
-            fingerprint=setup.fingerprint,
-        )
     await recovery.recover(pool, setup.journals)
-    with spool.writing(setup.journals / owner) as writer:
+    with _journal(setup.journals) as (owner, writer):
+        async with database.transaction(pool) as tx:
+            await prepare(tx, setup)
+            await processes.enter(
+                tx,
+                owner,
+                kind="worker",
+                host=platform.node(),
+                boot=_boot(),
+                pid=os.getpid(),
+                fingerprint=setup.fingerprint,
+            )
         watch = Watch(pool=pool, owner=owner)
         settler = Settler(pool=pool, owner=owner)
         await watch.renew()
@@ -237,6 +238,20 @@ async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> Non
         async with database.transaction(pool) as tx:
             await lanes.drop_slots(tx, owner=owner)
             await processes.leave(tx, owner)
+    recovery.forget(setup.journals / owner)
+
+
+@contextmanager
+def _journal(journals: Path) -> Iterator[tuple[str, spool.Writer]]:
+    """Begin a journal under a name of our own, and yield both."""
+    with ExitStack() as stack:
+        while True:
+            owner = f"worker-{uuid4().hex[:12]}"
+            # One that looks for the dead may take it before we do.
+            with suppress(errors.Conflict):
+                writer = stack.enter_context(spool.writing(journals / owner))
+                break
+        yield owner, writer
 
 
 async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
