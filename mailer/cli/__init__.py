@@ -28,7 +28,7 @@ COMMANDS: dict[str, str] = {
     "work": "run",
     "serve": "run",
     "sink": "sink",
-    "visitors": "demo",
+    "visitors": "visitors",
     "keys": "keys",
     "db": "db",
 }

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Sequence
 from datetime import datetime
 
 import click
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from mailer import errors, runtime
+from mailer.cli import looking
 from mailer.cli.context import Context, json_option, pass_context, show_json
+from mailer.cli.looking import desk, say
 from mailer.core import blast as blasts
-from mailer.core.delivery import State
 from mailer.pipeline import scheduling
-
-LOOK = 0.5  # seconds between two looks of `watch`
-
-# States that a person wants the reason of; otherwise it is that of the last move.
-EXPLAINED = frozenset(
-    {blasts.State.PAUSED, blasts.State.CANCELLED, blasts.State.EXPIRED}
-)
-
-# States in which something will happen without a person.
-GOING = {blasts.State.SCHEDULED, blasts.State.PAUSED, *blasts.RUNNING}
 
 why_option = click.option("--why", help="The reason, for the audit.")
 
@@ -38,28 +24,6 @@ def blast() -> None:
     \b
     Example: mailer blast new eoq-final-hours
     """
-
-
-def _desk(ctx: Context, workspace: runtime.Workspace) -> scheduling.Desk:
-    return scheduling.Desk(
-        pool=workspace.pool,
-        root=workspace.root,
-        settings=workspace.settings,
-        actor=ctx.actor,
-    )
-
-
-def _say(found: scheduling.Blast, *, as_json: bool) -> None:
-    if as_json:
-        show_json(found)
-        return
-    text = f"{found.name} is {found.state.value}"
-    if found.state is blasts.State.SCHEDULED and found.send_at and found.expires_at:
-        text += (
-            f": starts {found.send_at.astimezone():%Y-%m-%d %H:%M %Z}, "
-            f"nothing after {found.expires_at.astimezone():%Y-%m-%d %H:%M %Z}"
-        )
-    click.echo(text)
 
 
 @blast.command()
@@ -74,10 +38,10 @@ def new(ctx: Context, name: str, as_json: bool) -> None:
     """
 
     async def step(workspace: runtime.Workspace) -> scheduling.Blast:
-        return await scheduling.new(_desk(ctx, workspace), name)
+        return await scheduling.new(desk(ctx, workspace), name)
 
     found = ctx.run(step)
-    _say(found, as_json=as_json)
+    say(found, as_json=as_json)
     if not as_json:
         click.echo(f"Edit {found.file}, then: mailer blast check {found.name}")
 
@@ -94,11 +58,11 @@ def check(ctx: Context, name: str, as_json: bool) -> None:
     """
 
     async def step(workspace: runtime.Workspace) -> scheduling.Blast:
-        found, _ = await scheduling.check(_desk(ctx, workspace), name)
+        found, _ = await scheduling.check(desk(ctx, workspace), name)
         return found
 
     found = ctx.run(step)
-    _say(found, as_json=as_json)
+    say(found, as_json=as_json)
     if not as_json:
         click.echo(f"Nothing is wrong with {found.file}.")
 
@@ -119,8 +83,8 @@ def proof(
     """
 
     async def step(workspace: runtime.Workspace) -> list[scheduling.Proof]:
-        desk = _desk(ctx, workspace)
-        return await scheduling.proof(desk, name, to=to, like=like, now=runtime.now())
+        at = desk(ctx, workspace)
+        return await scheduling.proof(at, name, to=to, like=like, now=runtime.now())
 
     sent = ctx.run(step)
     if as_json:
@@ -143,8 +107,8 @@ def preflight(ctx: Context, name: str, as_json: bool) -> None:
     """
 
     async def step(workspace: runtime.Workspace) -> scheduling.Preflight:
-        desk = _desk(ctx, workspace)
-        return await scheduling.preflight(desk, name, now=runtime.now())
+        at = desk(ctx, workspace)
+        return await scheduling.preflight(at, name, now=runtime.now())
 
     result = ctx.run(step)
     if as_json:
@@ -182,9 +146,9 @@ def approve(ctx: Context, name: str, why: str | None, as_json: bool) -> None:
     """
 
     async def step(workspace: runtime.Workspace) -> scheduling.Blast:
-        return await scheduling.approve(_desk(ctx, workspace), name, why=why)
+        return await scheduling.approve(desk(ctx, workspace), name, why=why)
 
-    _say(ctx.run(step), as_json=as_json)
+    say(ctx.run(step), as_json=as_json)
 
 
 @blast.command()
@@ -203,10 +167,10 @@ def schedule(ctx: Context, name: str, at: str | None, as_json: bool) -> None:
     instant = _instant(at) if at else None
 
     async def step(workspace: runtime.Workspace) -> scheduling.Blast:
-        desk = _desk(ctx, workspace)
-        return await scheduling.schedule(desk, name, now=runtime.now(), at=instant)
+        at = desk(ctx, workspace)
+        return await scheduling.schedule(at, name, now=runtime.now(), at=instant)
 
-    _say(ctx.run(step), as_json=as_json)
+    say(ctx.run(step), as_json=as_json)
 
 
 def _instant(text: str) -> datetime:
@@ -233,9 +197,9 @@ def send(ctx: Context, name: str, as_json: bool) -> None:
     """
 
     async def step(workspace: runtime.Workspace) -> scheduling.Blast:
-        return await scheduling.send(_desk(ctx, workspace), name, now=runtime.now())
+        return await scheduling.send(desk(ctx, workspace), name, now=runtime.now())
 
-    _say(ctx.run(step), as_json=as_json)
+    say(ctx.run(step), as_json=as_json)
 
 
 def _mover(move: blasts.Move, help: str) -> click.Command:
@@ -246,10 +210,10 @@ def _mover(move: blasts.Move, help: str) -> click.Command:
     @pass_context
     def command(ctx: Context, name: str, why: str | None, as_json: bool) -> None:
         async def step(workspace: runtime.Workspace) -> scheduling.Blast:
-            desk = _desk(ctx, workspace)
-            return await scheduling.move(desk, name, move, why=why)
+            at = desk(ctx, workspace)
+            return await scheduling.move(at, name, move, why=why)
 
-        _say(ctx.run(step), as_json=as_json)
+        say(ctx.run(step), as_json=as_json)
 
     return command
 
@@ -263,134 +227,7 @@ for _move, _help in (
     blast.add_command(_mover(_move, _help + _example))
 
 
-@blast.command("list")
-@json_option
-@pass_context
-def list_(ctx: Context, as_json: bool) -> None:
-    """List the blasts, the newest first.
-
-    \b
-    Example: mailer blast list --json
-    """
-
-    async def step(workspace: runtime.Workspace) -> list[scheduling.Blast]:
-        return await scheduling.everything(_desk(ctx, workspace))
-
-    found = ctx.run(step)
-    if as_json:
-        show_json(found)
-        return
-    table = Table("id", "name", "state", "topic", "starts", "reason", box=None)
-    for one in found:
-        starts = (
-            one.send_at.astimezone().strftime("%Y-%m-%d %H:%M") if one.send_at else ""
-        )
-        cells = (str(one.id), one.name, one.state.value, one.topic, starts)
-        table.add_row(*cells, _reason(one))
-    Console().print(table)
-
-
-def _reason(found: scheduling.Blast) -> str:
-    """Return why a blast stands still, if it does."""
-    return (found.reason or "") if found.state in EXPLAINED else ""
-
-
-@blast.command()
-@click.argument("name")
-@click.option("--state", type=click.Choice([state.value for state in State]))
-@click.option("--limit", default=100, help="Recipients named at most.")
-@json_option
-@pass_context
-def show(ctx: Context, name: str, state: str | None, limit: int, as_json: bool) -> None:
-    """Show a blast and its history; with --state, its recipients in a state by name.
-
-    \b
-    Example: mailer blast show eoq-final-hours --state in_doubt
-    """
-
-    async def step(workspace: runtime.Workspace) -> object:
-        desk = _desk(ctx, workspace)
-        if state is not None:
-            states = [State(state)]
-            return await scheduling.listed(desk, name, states=states, limit=limit)
-        return await scheduling.get(desk, name)
-
-    found = ctx.run(step)
-    if as_json:
-        show_json(found)
-    elif isinstance(found, list):
-        for one in found:
-            reply = one.reply or ""
-            click.echo(f"{one.seq:>8} {one.email} {one.state.value} {reply}")
-    elif isinstance(found, tuple):
-        _say(found[0], as_json=False)
-        for entry in found[1]:
-            steps = (entry.before, entry.after)
-            change = " -> ".join(step for step in steps if step)
-            at = entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-            line = f"  {at} {entry.actor}: {entry.action} ({change}) {entry.why or ''}"
-            click.echo(line.rstrip())
-
-
-@blast.command()
-@click.argument("name")
-@click.option("--once", is_flag=True, help="Look once instead of until it ends.")
-@json_option
-@pass_context
-def watch(ctx: Context, name: str, once: bool, as_json: bool) -> None:
-    """Watch a blast go out, provider by provider, until it ends.
-
-    \b
-    Example: mailer blast watch eoq-final-hours
-    """
-
-    async def step(workspace: runtime.Workspace) -> scheduling.Watched:
-        desk = _desk(ctx, workspace)
-        if once or as_json:
-            return await scheduling.watch(desk, name)
-        return await _follow(desk, name)
-
-    seen = ctx.run(step)
-    if as_json:
-        show_json(seen)
-    elif once:
-        Console().print(_table(seen, rate=None))
-
-
-async def _follow(desk: scheduling.Desk, name: str) -> scheduling.Watched:
-    """Draw the blast again and again, until it has ended."""
-    console = Console()
-    started, before = time.monotonic(), None
-    with Live(console=console, refresh_per_second=4, transient=False) as live:
-        while True:
-            seen = await scheduling.watch(desk, name)
-            if before is None:
-                before = seen.sent
-            passed = time.monotonic() - started
-            rate = (seen.sent - before) / passed if passed > LOOK else None
-            live.update(_table(seen, rate=rate))
-            if seen.blast.state not in GOING:
-                return seen
-            await asyncio.sleep(LOOK)
-
-
-def _table(seen: scheduling.Watched, *, rate: float | None) -> Table:
-    title = f"{seen.blast.name}: {seen.blast.state.value}"
-    if reason := _reason(seen.blast):
-        title += f" ({reason})"
-    if rate is not None and seen.left:
-        title += f", {rate:,.0f}/s"
-        if rate > 0:
-            title += f", about {seen.left / rate:,.0f} s left"
-    columns = ("provider", "recipients", "sent", "left", "deferrals", "bounced")
-    table = Table(title=title, title_justify="left", box=None)
-    for number, column in enumerate((*columns, "in doubt", "suppressed")):
-        table.add_column(column, justify="left" if number == 0 else "right")
-    for one in seen.progress:
-        numbers = (one.recipients, one.sent, one.left, one.deferrals, one.bounced)
-        more = (one.in_doubt, one.suppressed)
-        table.add_row(one.provider, *(f"{number:,}" for number in (*numbers, *more)))
-    return table
-
+for _command in (looking.list_, looking.show, looking.watch):
+    blast.add_command(_command)
 
 COMMANDS: dict[str, click.Command] = {"blast": blast}
