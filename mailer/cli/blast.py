@@ -12,6 +12,7 @@ from mailer.cli import looking
 from mailer.cli.context import Context, json_option, pass_context, show_json
 from mailer.cli.looking import desk, say
 from mailer.core import blast as blasts
+from mailer.core.delivery import State
 from mailer.pipeline import scheduling
 
 why_option = click.option("--why", help="The reason, for the audit.")
@@ -225,6 +226,55 @@ for _move, _help in (
 ):
     _example = f"Example: mailer blast {_move.value} eoq-final-hours --why typo"
     blast.add_command(_mover(_move, _help + _example))
+
+
+@blast.command()
+@click.argument("name")
+@click.argument("emails", nargs=-1)
+@click.option("--resend", is_flag=True, help="Send them again: some get two copies.")
+@click.option("--mark-sent", is_flag=True, help="Say that they arrived.")
+@json_option
+@pass_context
+def doubt(
+    ctx: Context,
+    *,
+    name: str,
+    emails: tuple[str, ...],
+    resend: bool,
+    mark_sent: bool,
+    as_json: bool,
+) -> None:
+    """List the messages whose reply was never seen, or decide about them.
+
+    They may have arrived: nothing is sent again by itself.  With --resend or
+    --mark-sent, EMAILS are decided, or all of the blast.
+
+    \b
+    Example: mailer blast doubt eoq-final-hours
+             mailer blast doubt eoq-final-hours ada@example.org --mark-sent
+    """
+    if resend and mark_sent:
+        message = "--resend or --mark-sent, not both"
+        raise click.UsageError(message)
+
+    async def step(workspace: runtime.Workspace) -> object:
+        at = desk(ctx, workspace)
+        if resend:
+            return await scheduling.resend(at, name, emails=emails)
+        if mark_sent:
+            return await scheduling.mark_sent(at, name, emails=emails)
+        return await scheduling.listed(at, name, states=[State.IN_DOUBT], limit=1000)
+
+    found = ctx.run(step)
+    if as_json:
+        show_json(found)
+    elif isinstance(found, list):
+        for one in found:
+            click.echo(f"{one.email}  {one.provider}  {one.reply or ''}")
+        click.echo(f"{len(found)} in doubt")
+    else:
+        word = "to be sent again" if resend else "marked as sent"
+        click.echo(f"{found} {word}")
 
 
 for _command in (looking.list_, looking.show, looking.watch):

@@ -52,6 +52,7 @@ class Move(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
+    RESEND = "resend"
     EXPIRE = "expire"
     FINISH = "finish"
 
@@ -73,6 +74,8 @@ MOVES: Mapping[Move, tuple[tuple[State, ...], State | None]] = {
     Move.PAUSE: ((State.SCHEDULED, *RUNNING), State.PAUSED),
     Move.RESUME: ((State.PAUSED,), None),
     Move.CANCEL: ((*BEFORE_LAUNCH, *RUNNING, State.PAUSED), State.CANCELLED),
+    # A person has messages in doubt sent again, also of a blast that was done.
+    Move.RESEND: ((State.SENDING, State.DONE), State.SENDING),
     Move.EXPIRE: ((State.SCHEDULED, *RUNNING, State.PAUSED), State.EXPIRED),
     Move.FINISH: ((State.SENDING,), State.DONE),
 }

@@ -283,3 +283,11 @@ async def last(tx: database.Connection, blast: BlastId) -> int:
     """Return the last position of the ledger of *blast*; 0 when it has none."""
     found: int = await tx.value(SQL["last"], blast=blast)
     return found
+
+
+async def owe_again(
+    tx: database.Connection, blast: BlastId, seqs: Sequence[int]
+) -> list[int]:
+    """Owe again what is in doubt of *seqs*, and return which that were."""
+    rows = await tx.rows(SQL["owe_again"], blast=blast, seqs=list(seqs))
+    return [row["seq"] for row in rows]

@@ -2,16 +2,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import dkim as dkimpy
 import pytest
 
-from mailer import spool
+from mailer import errors, spool
 from mailer.core.delivery import BlastId, State
 from mailer.core.provider import Provider, Rate
 from mailer.mail.sink import Act, Then
-from mailer.pipeline import closing, launching
+from mailer.pipeline import closing, launching, scheduling
 from mailer.pipeline.sending import journal
+from mailer.settings import Settings
 from mailer.store import database
 from mailer.store.deliveries import Result
 from tests import given, signers
@@ -442,3 +444,53 @@ async def test_a_living_worker_takes_over_from_one_that_died(
         await settled(db, 1)
 
     assert await given.states(db, name) == {ADA: "sent"}
+
+
+async def doubted(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> tuple[str, scheduling.Desk]:
+    """Return a blast that is done but for one message in doubt, and a desk."""
+    await given.people(db, [ADA, BO])
+    name = await given.approved(db)
+    await launching.launch(db, name)
+    sink.script(ADA, Act("", then=Then.RESET), Act("250 2.0.0 Queued"), at="dot")
+    async with workshop.working():
+        await settled(db, 2)
+    await closing.close_due(db)
+    nothing = cast("Settings", None)  # deciding asks no settings
+    desk = scheduling.Desk(pool=db, root=Path(), settings=nothing, actor="grace")
+    return name, desk
+
+
+async def test_what_is_in_doubt_is_sent_again_when_a_person_says_so(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    name, desk = await doubted(db, sink, workshop)
+
+    assert await scheduling.resend(desk, name) == 1
+    async with workshop.working():
+        await settled(db, 2)
+    await closing.close_due(db)
+
+    assert await given.states(db, name) == {ADA: "sent", BO: "sent"}
+    assert sink.dots == 3
+    counted = "SELECT sum(sent)::int, sum(in_doubt)::int FROM rollup"
+    assert await given.rows(db, counted) == [(2, 0)]
+    assert await given.rows(db, "SELECT state::text FROM blast") == [("done",)]
+    said = "SELECT actor, action FROM audit WHERE actor = 'grace' ORDER BY id"
+    assert await given.rows(db, said) == [("grace", "resend"), ("grace", "resend")]
+
+
+async def test_what_is_in_doubt_is_sent_when_a_person_says_that_it_arrived(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    name, desk = await doubted(db, sink, workshop)
+
+    assert await scheduling.mark_sent(desk, name, emails=[ADA]) == 1
+
+    assert await given.states(db, name) == {ADA: "sent", BO: "sent"}
+    assert sink.dots == 2
+    counted = "SELECT sum(sent)::int, sum(in_doubt)::int FROM rollup"
+    assert await given.rows(db, counted) == [(2, 0)]
+    with pytest.raises(errors.NotFound, match="is not in doubt"):
+        await scheduling.mark_sent(desk, name, emails=[BO])

@@ -1,5 +1,6 @@
 """What a person does with a blast before and while it goes out."""
 
+from mailer.pipeline.scheduling.doubting import mark_sent, resend
 from mailer.pipeline.scheduling.moving import (
     Desk,
     approve,
@@ -27,10 +28,12 @@ __all__ = [
     "everything",
     "get",
     "listed",
+    "mark_sent",
     "move",
     "new",
     "preflight",
     "proof",
+    "resend",
     "schedule",
     "send",
     "watch",

@@ -82,7 +82,7 @@ SELECT count(*) FROM chunk WHERE blast_id = :blast AND state <> 'done';
 SELECT min(start_at) FROM chunk WHERE blast_id = :blast AND state = 'ready';
 
 -- name: gather
--- Have deferred rows tried again whose retry chunk was never written.
+-- Have rows tried again that are in no chunk any more.
 INSERT INTO chunk (
     blast_id, round, provider, pool, start_at, attempt, first_seq, last_seq, seqs
 )
@@ -91,6 +91,7 @@ SELECT d.blast_id, d.round, d.provider,
        mailer_now() + :wait, d.attempts, min(d.seq), max(d.seq),
        array_agg(d.seq ORDER BY d.seq)
 FROM delivery d
-WHERE d.blast_id = :blast AND d.seq = ANY(:seqs::integer[]) AND d.state = 'deferred'
+WHERE d.blast_id = :blast AND d.seq = ANY(:seqs::integer[])
+  AND d.state IN ('owed', 'deferred')
 GROUP BY d.blast_id, d.round, d.provider, d.attempts
 ORDER BY d.round, d.provider;

@@ -229,3 +229,22 @@ FROM (
 ) AS audience
 GROUP BY provider
 ORDER BY count(*) DESC, provider;
+
+-- name: owe_again
+-- Owe again what is in doubt, and count it so.
+WITH done AS (
+    UPDATE delivery SET state = 'owed', settled_at = NULL
+    WHERE blast_id = :blast AND seq = ANY(:seqs::integer[]) AND state = 'in_doubt'
+    RETURNING seq, variant, provider
+), counted AS (
+    INSERT INTO rollup AS r (blast_id, variant, provider, hour, in_doubt)
+    SELECT :blast, COALESCE(variant, 0), provider,
+           date_trunc('hour', mailer_now(), 'UTC'), -count(*)
+    FROM done
+    GROUP BY COALESCE(variant, 0), provider
+    ORDER BY 2, 3
+    ON CONFLICT (blast_id, variant, provider, hour) DO UPDATE
+    SET in_doubt = r.in_doubt + excluded.in_doubt
+    RETURNING 1
+)
+SELECT seq FROM done WHERE (SELECT count(*) FROM counted) IS NOT NULL ORDER BY seq;
