@@ -11,7 +11,7 @@ from mailer import errors, spool
 from mailer.core.delivery import BlastId, State
 from mailer.core.provider import Provider, Rate
 from mailer.mail.sink import Act, Then
-from mailer.pipeline import closing, launching, scheduling
+from mailer.pipeline import closing, launching, scheduling, sending
 from mailer.pipeline.sending import journal
 from mailer.settings import Settings
 from mailer.store import database
@@ -494,3 +494,23 @@ async def test_what_is_in_doubt_is_sent_when_a_person_says_that_it_arrived(
     assert await given.rows(db, counted) == [(2, 0)]
     with pytest.raises(errors.NotFound, match="is not in doubt"):
         await scheduling.mark_sent(desk, name, emails=[BO])
+
+
+async def test_a_worker_stops_when_a_later_release_has_changed_the_schema(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [ADA])
+    name = await given.approved(db)
+    stop = asyncio.Event()
+    newer = (
+        "INSERT INTO migration (number, name, hash, breaking)"
+        " VALUES (9999, 'later', 'x', true) RETURNING 1"
+    )
+    await given.rows(db, newer)
+    await launching.launch(db, name)
+
+    async with asyncio.timeout(10):
+        await sending.work(db, workshop.setup, stop=stop)
+
+    assert sink.heard == []
+    assert stop.is_set()

@@ -16,7 +16,7 @@ import structlog
 
 from mailer import errors
 from mailer.core.delivery import BlastId
-from mailer.store import blasts, chunks, database, lanes, processes
+from mailer.store import blasts, chunks, database, lanes, migrate, processes
 
 POLL = 0.4  # seconds; stop means stop within 1 s
 OVERLAP = timedelta(seconds=10)  # a change may commit so long after its timestamp
@@ -47,6 +47,7 @@ class Watch:
     pool: database.Pool
     owner: str
     boottime: Callable[[], float] = _boottime
+    is_outdated: bool = False  # a later release has changed what we rely on
     running: dict[BlastId, blasts.Running] = field(default_factory=dict)
     _addresses: set[str] = field(default_factory=set)
     _subscribers: set[int] = field(default_factory=set)
@@ -85,6 +86,7 @@ class Watch:
             await processes.beat(tx, self.owner)
             await chunks.renew(tx, owner=self.owner, lease=LEASE)
             await lanes.renew_slots(tx, owner=self.owner, lease=LEASE)
+            self.is_outdated = await migrate.is_outdated(tx)
         self._leased_until = before + LEASE.total_seconds() - MARGIN
 
     async def look(self) -> None:

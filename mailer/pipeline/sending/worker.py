@@ -62,6 +62,10 @@ class Worker:
         """Open connections where there is work, until told to stop."""
         async with asyncio.TaskGroup() as carriers:
             while not self.stop.is_set():
+                if self.watch.is_outdated:
+                    log.warning("worker.outdated", cure="restart it")
+                    self.stop.set()
+                    break
                 started = 0
                 try:
                     self._demand_journal()
