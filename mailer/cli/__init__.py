@@ -30,6 +30,7 @@ COMMANDS: dict[str, str] = {
     "sink": "sink",
     "visitors": "visitors",
     "keys": "keys",
+    "doctor": "doctor",
     "db": "db",
 }
 

@@ -1,0 +1,66 @@
+"""A name server on loopback that knows what a test tells it."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+Zone = dict[str, list[str]]  # "example.org MX" -> ["10 mx.example.org."]
+
+
+def txt(text: str) -> str:
+    """Write a TXT record, in strings of at most 255 bytes."""
+    return " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
+
+
+class _Server(socketserver.ThreadingUDPServer):
+    daemon_threads = True
+    zone: Mapping[str, list[str]]
+    refused: frozenset[str]
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        data, socket = self.request
+        server = self.server
+        assert isinstance(server, _Server)
+        question = dns.message.from_wire(data)
+        answer = dns.message.make_response(question)
+        answer.flags |= dns.flags.RA
+        (asked,) = question.question
+        name = asked.name.to_text(omit_final_dot=True).lower()
+        kind = dns.rdatatype.to_text(asked.rdtype)
+        records = server.zone.get(f"{name} {kind}", [])
+        if records:
+            answer.answer.append(
+                dns.rrset.from_text(asked.name, 60, "IN", kind, *records)
+            )
+        elif not any(key.split()[0] == name for key in server.zone):
+            answer.set_rcode(dns.rcode.NXDOMAIN)
+        if name in server.refused:
+            answer.set_rcode(dns.rcode.SERVFAIL)
+        socket.sendto(answer.to_wire(), self.client_address)
+
+
+@contextmanager
+def serving(zone: Mapping[str, list[str]], *, refused: str = "") -> Iterator[str]:
+    """Answer from *zone* inside the block; yield the address to ask."""
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        server.zone = zone
+        server.refused = frozenset(refused.split())
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
