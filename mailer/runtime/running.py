@@ -127,6 +127,7 @@ def setup(workspace: Workspace) -> sending.Setup:
             organization=chosen.organization.words,
             public_url=chosen.public.url,
             ring=chosen.keys,
+            signers=chosen.signers,
         ),
         sources=chosen.sources,
         providers=chosen.providers,
