@@ -48,7 +48,7 @@ def sign(data: bytes, keys: Sequence[Key], *, at: datetime) -> bytes:
     if not keys:
         return data
     fields, start = _parted(data)
-    names = _names([name for name, _ in fields])
+    names = _names(tuple([name for name, _ in fields]))
     covered = _covered(fields, names)
     digest = _digest(data, start)
     moment = int(at.timestamp())
@@ -99,12 +99,13 @@ def _digest(data: bytes, start: int) -> bytes:
     return base64.b64encode(body.digest())
 
 
-def _names(there: Sequence[bytes]) -> list[bytes]:
+@lru_cache(maxsize=64)
+def _names(there: tuple[bytes, ...]) -> tuple[bytes, ...]:
     """Return what ``h=`` lists."""
     listed: list[bytes] = []
     for name in SIGNED:
         listed += [name] * (there.count(name) + (name in OVERSIGNED))
-    return listed
+    return tuple(listed)
 
 
 def _covered(fields: Fields, names: Iterable[bytes]) -> bytes:
@@ -112,9 +113,8 @@ def _covered(fields: Fields, names: Iterable[bytes]) -> bytes:
     left: dict[bytes, list[bytes]] = {}
     for name, field in fields:
         left.setdefault(name, []).append(field)
-    return b"".join(
-        _relaxed(left[name].pop()) + b"\r\n" for name in names if left.get(name)
-    )
+    covered = [_relaxed(left[name].pop()) for name in names if left.get(name)]
+    return b"\r\n".join((*covered, b""))
 
 
 def _relaxed(field: bytes) -> bytes:
@@ -124,10 +124,10 @@ def _relaxed(field: bytes) -> bytes:
         value = value.replace(b"\r\n", b"")
     if b"  " in value or b"\t" in value:
         value = _SPACES.sub(b" ", value)
-    return name.rstrip(b" \t").lower() + b":" + value.strip(b" \t")
+    return b"%s:%s" % (name.rstrip(b" \t").lower(), value.strip(b" \t"))
 
 
-def _begun(key: Key, names: Iterable[bytes], digest: bytes, moment: int) -> bytes:
+def _begun(key: Key, names: tuple[bytes, ...], digest: bytes, moment: int) -> bytes:
     """Write the field up to the signature itself."""
     end = ""
     if key.lifetime is not None:
@@ -135,7 +135,7 @@ def _begun(key: Key, names: Iterable[bytes], digest: bytes, moment: int) -> byte
     return b"".join((
         f"DKIM-Signature: v=1; a={key.algorithm}; c=relaxed/simple; q=dns/txt;\r\n"
         f" d={key.domain}; s={key.selector}; t={moment};{end}\r\n h=".encode("ascii"),
-        _folded(tuple(names)),
+        _folded(names),
         b";\r\n bh=", digest, b";\r\n b=",
     ))  # fmt: skip
 
