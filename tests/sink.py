@@ -81,12 +81,15 @@ class Sink:
         await self.reached(lambda: len(self.accepted) >= count)
         return self.accepted
 
-    async def reached(self, is_so: Callable[[], bool]) -> None:
-        """Wait until *is_so*, which is asked when something came."""
+    async def reached(self, is_so: Callable[[], bool], *, within: float = 5) -> None:
+        """Wait until *is_so*, which is asked when something came.
+
+        TimeoutError after *within* seconds.
+        """
         if not is_so():
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((is_so, waiter))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(within):
                 await waiter
 
     def _say(self, stage: str, address: str, usual: str) -> Act:
