@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import dkim as dkimpy
 import pytest
 
 from mailer import runtime
@@ -19,7 +20,7 @@ from tests.journeys import letters
 from tests.journeys.letters import PROVIDERS, Letter, Person
 from tests.journeys.tracker import APPLE, GMAIL_AHEAD, SCANNER, Tracker, tracking
 from tests.program import Program
-from tests.sink import Act, Sink, Then
+from tests.sink import Act, Received, Sink, Then
 
 HOSTILE = 'Zoë "Z" <z@example.org>, =?utf-8?q?x=0d=0aBcc:_e@example.org?= 🎉'
 NEWS = "https://news.example.net/%7Ejo/a+b?x=%2f%2F&y=1&y=2;z=0#top"
@@ -69,6 +70,7 @@ async def test_from_a_list_of_people_to_the_last_number_of_the_report(
     house: Program, sink: Sink
 ) -> None:
     people = crowd()
+    records = await keyed(house)
     await prepared(house, sink, people)
     trouble = Trouble.among(people, sink)
     tally = Tally()
@@ -82,6 +84,7 @@ async def test_from_a_list_of_people_to_the_last_number_of_the_report(
         await from_the_proof(tracker, sink)
         await tracker.loaded()
 
+    assert [one for one in sink.accepted if not is_signed(one, records)] == []
     await reported(house, tally)
     await remembered(house, leaving, trouble)
 
@@ -101,6 +104,26 @@ def crowd() -> list[Person]:
         )
         for n in range(300)
     ]
+
+
+async def keyed(house: Program) -> Mapping[bytes, bytes]:
+    """Make a key that signs, and return what was published of it."""
+    signer = ("--domain", "example.org", "--selector", "tonight")
+    made = await house.tell("keys", "dkim", *signer)
+    table = (
+        '\n[dkim.tonight]\ndomain = "example.org"\nselector = "tonight"\n'
+        f'key = "{made["file"]}"\n'
+    )
+    path = house.root / "config/settings.toml"
+    house.write("config/settings.toml", house.read(path) + table)
+    return {f"{made['host']}.".encode(): made["record"].encode()}
+
+
+def is_signed(letter: Received, records: Mapping[bytes, bytes]) -> bool:
+    """Ask another program whether it is as it was signed."""
+    return bool(
+        dkimpy.verify(letter.content, dnsfunc=lambda name, timeout=0: records[name])
+    )
 
 
 def write(people: Sequence[Person], path: Path) -> None:
