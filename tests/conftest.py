@@ -18,6 +18,12 @@ from mailer.store import backups, database, embedded, migrate
 from tests import sink as sinks
 from tests import tools
 
+# Modules of the tests whose asserts should say what they saw; before anyone
+# imports them.
+pytest.register_assert_rewrite(
+    "tests.journeys.letters", "tests.journeys.tracker", "tests.program"
+)
+
 # Nothing of a test has to survive a power cut.
 SETTINGS = {
     "fsync": "off",

@@ -6,13 +6,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "tests.journeys.letters", "tests.journeys.tracker", "tests.program"
-)
-
-from tests import program  # noqa: E402 -- only what comes after it is rewritten
-from tests.program import Program  # noqa: E402 -- as above
-from tests.sink import Sink  # noqa: E402 -- as above
+from tests import program
+from tests.program import Program
+from tests.sink import Sink
 
 # Domains of nobody stand for the large providers; a second try comes at once.
 PROVIDERS = "".join(
