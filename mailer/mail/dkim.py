@@ -36,7 +36,8 @@ _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _SPACES = re.compile(rb"[ \t]+")
 _LINE = 72  # base64 characters of a line
 
-Fields = list[tuple[bytes, bytes]]  # names in lower case, and the whole field
+NAME = b"dkim-signature"
+Fields = list[tuple[bytes, bytes]]  # names in lower case, values as they are
 
 
 def sign(data: bytes, keys: Sequence[Key], *, at: datetime) -> bytes:
@@ -55,23 +56,23 @@ def sign(data: bytes, keys: Sequence[Key], *, at: datetime) -> bytes:
     signed: list[bytes] = []
     for key in keys:
         begun = _begun(key, names, digest, moment)
-        code = base64.b64encode(_raw(key, covered + _relaxed(begun)))
+        code = base64.b64encode(_raw(key, covered + _relaxed(NAME, begun)))
         lines = [code[at : at + _LINE] for at in range(0, len(code), _LINE)]
-        signed += (begun, b"\r\n ".join(lines), b"\r\n")
+        signed += (b"DKIM-Signature:", begun, b"\r\n ".join(lines), b"\r\n")
     return b"".join((*signed, data))
 
 
 def check(data: bytes, keys: Iterable[Key]) -> None:
     """Verify the signature of each of *keys*.  Raises Invalid when one is no good."""
     fields, start = _parted(data)
-    written = [field for name, field in fields if name == b"dkim-signature"]
+    written = [value for name, value in fields if name == NAME]
     for key in keys:
         place = f"d={key.domain}; s={key.selector};".encode("ascii")
-        field = next((one for one in written if place in one), b"")
-        begun, _, code = field.rpartition(b" b=")
+        found = next((one for one in written if place in one), b"")
+        begun, _, code = found.rpartition(b" b=")
         names = re.sub(rb"[ \r\n]", b"", _tag(begun, b"h")).split(b":")
         good = _tag(begun, b"bh") == _digest(data, start)
-        clear = _covered(fields, names) + _relaxed(begun + b" b=")
+        clear = _covered(fields, names) + _relaxed(NAME, begun + b" b=")
         if not (good and _verifies(key, clear, code)):
             message = f"the signature of {key.host} does not verify"
             raise errors.Invalid(message)
@@ -83,10 +84,9 @@ def _parted(data: bytes) -> tuple[Fields, int]:
     if end < 0:
         message = "a message without an empty line after its header: cannot be signed"
         raise errors.Invalid(message)
-    return [
-        (field.partition(b":")[0].rstrip(b" \t").lower(), field)
-        for field in _FIELD_END.split(data[:end])
-    ], end + 4
+    parts = [field.partition(b":") for field in _FIELD_END.split(data[:end])]
+    fields = [(name.rstrip(b" \t").lower(), value) for name, _, value in parts]
+    return fields, end + 4
 
 
 def _digest(data: bytes, start: int) -> bytes:
@@ -111,29 +111,29 @@ def _names(there: tuple[bytes, ...]) -> tuple[bytes, ...]:
 def _covered(fields: Fields, names: Iterable[bytes]) -> bytes:
     """Return the fields that *names* list, in relaxed form; the lowest first."""
     left: dict[bytes, list[bytes]] = {}
-    for name, field in fields:
-        left.setdefault(name, []).append(field)
-    covered = [_relaxed(left[name].pop()) for name in names if left.get(name)]
-    return b"\r\n".join((*covered, b""))
+    for name, value in fields:
+        left.setdefault(name, []).append(value)
+    return b"".join(
+        [_relaxed(name, left[name].pop()) + b"\r\n" for name in names if left.get(name)]
+    )
 
 
-def _relaxed(field: bytes) -> bytes:
-    """Return a field in relaxed form: lower case, unfolded, single spaces (§3.4.2)."""
-    name, _, value = field.partition(b":")
+def _relaxed(name: bytes, value: bytes) -> bytes:
+    """Return a field in relaxed form: unfolded, with single spaces (§3.4.2)."""
     if b"\r\n" in value:
         value = value.replace(b"\r\n", b"")
     if b"  " in value or b"\t" in value:
         value = _SPACES.sub(b" ", value)
-    return b"%s:%s" % (name.rstrip(b" \t").lower(), value.strip(b" \t"))
+    return name + b":" + value.strip(b" \t")
 
 
 def _begun(key: Key, names: tuple[bytes, ...], digest: bytes, moment: int) -> bytes:
-    """Write the field up to the signature itself."""
+    """Write the value of the field, up to the signature itself."""
     end = ""
     if key.lifetime is not None:
         end = f" x={moment + int(key.lifetime.total_seconds())};"
     return b"".join((
-        f"DKIM-Signature: v=1; a={key.algorithm}; c=relaxed/simple; q=dns/txt;\r\n"
+        f" v=1; a={key.algorithm}; c=relaxed/simple; q=dns/txt;\r\n"
         f" d={key.domain}; s={key.selector}; t={moment};{end}\r\n h=".encode("ascii"),
         _folded(names),
         b";\r\n bh=", digest, b";\r\n b=",
