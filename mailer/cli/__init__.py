@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "keys": "keys",
     "doctor": "doctor",
     "db": "db",
+    "bench": "bench",
 }
 
 

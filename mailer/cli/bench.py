@@ -1,0 +1,48 @@
+"""``mailer bench``: measure the figures that the project promises."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from mailer import errors
+
+FOLDER = Path(__file__).parents[2] / "bench"
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []}
+)
+@click.argument("figure", required=False)
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def bench(ctx: click.Context, figure: str | None, options: tuple[str, ...]) -> None:
+    """Measure a figure on this machine: sending, importing.
+
+    Each figure is a ratio to something simpler, measured in the same run;
+    bench/README.md says what they mean, and `mailer bench sending --help` what
+    can be asked.  The scripts are in the repository, not in what pip installs.
+
+    \b
+    Example: mailer bench sending --messages 20000 --signed
+    """
+    if figure is None or figure == "--help":
+        click.echo(ctx.get_help())
+        return
+    if not FOLDER.is_dir():
+        message = (
+            f"{FOLDER} is not there: the bench is in the repository, not in what pip "
+            "installs; run this from a clone"
+        )
+        raise errors.NotFound(message)
+    known = sorted(path.stem for path in FOLDER.glob("[a-z]*.py"))
+    if figure not in known:
+        raise click.UsageError(f"there is no bench {figure}: {', '.join(known)}")
+    script = [sys.executable, str(FOLDER / f"{figure}.py"), *options]
+    ctx.exit(subprocess.run(script, check=False).returncode)  # noqa: S603 -- ours
+
+
+COMMANDS: dict[str, click.Command] = {"bench": bench}
