@@ -183,7 +183,8 @@ async def opened(
     except errors.MailerError:
         raise  # Unavailable is a ConnectionError too
     except (OSError, TimeoutError, ValueError, *_CONNECT) as error:
-        message = f"the database does not answer: {type(error).__name__}: {error}"
+        reason = str(error) or type(error).__name__  # a TimeoutError says nothing
+        message = f"the database does not answer ({reason}): see MAILER_DATABASE_URL"
         raise errors.Unavailable(message) from error
     try:
         yield Pool(raw)
