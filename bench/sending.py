@@ -310,7 +310,7 @@ async def worked(given: Figures, *, profile: Path | None) -> Figures:
 def watching(pid: int, profile: Path) -> subprocess.Popen[bytes]:
     """Have py-spy look on: a flame graph, or stacks where the name is no .svg."""
     kind = "flamegraph" if profile.suffix == ".svg" else "raw"
-    asked = ["--rate", "200", "--format", kind, "--output", str(profile)]
+    asked = ["--gil", "--rate", "200", "--format", kind, "--output", str(profile)]
     return subprocess.Popen(
         [tool("py-spy", "pip install py-spy"), "record", "--pid", str(pid), *asked],
         stdout=subprocess.DEVNULL,

@@ -6,11 +6,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from mailer.core import money, signature, tracking
 from mailer.core.delivery import BlastId
-from mailer.core.subscriber import Subscriber
+from mailer.core.subscriber import Giving, Subscriber
 from mailer.core.tracking import Purpose, Ring, Token
 from mailer.mail import dkim, header, mime, template
 
@@ -27,6 +29,14 @@ _FIELDS = (
     "time_zone",
 )
 
+
+_HEADER = "unsubscribe_url"  # stands in the header, whatever the template shows
+_URLS = (
+    ("pixel_url", "o", Purpose.OPEN),
+    (_HEADER, "u", Purpose.UNSUBSCRIBE),
+    ("preferences_url", "p", Purpose.PREFERENCES),
+    ("view_url", "v", Purpose.VIEW),
+)
 
 ASK = money.Rules()  # amounts of at least $20, in steps of $5, from the highest gift
 
@@ -72,8 +82,13 @@ def context(person: Subscriber) -> dict[str, Any]:
         known["latest_gift"] = giving.latest
     if giving.latest_at is not None:
         known["latest_gift_at"] = giving.latest_at
-    known["ask_amounts"] = money.ask(giving, ASK)
+    known["ask_amounts"] = _ask(giving)
     return known
+
+
+@lru_cache(maxsize=1024)  # most have given nothing, or gave the same as others
+def _ask(giving: Giving) -> tuple[Decimal, ...]:
+    return money.ask(giving, ASK)
 
 
 class Composer:
@@ -110,6 +125,9 @@ class Composer:
             "blast_name": blast.name,
             "topic": blast.topic,
         }
+        self._shown = [
+            url for url in _URLS if url[0] in self.renderer.names or url[0] == _HEADER
+        ]
         if blast.deadline is not None:
             self._shared["deadline"] = blast.deadline
 
@@ -161,7 +179,7 @@ class Composer:
             sender=self.sender.address,
             recipient=recipient,
             data=dkim.sign(data, self.signers, at=date),
-            html_size=len(rendered.html.encode()),
+            html_size=_size(rendered.html),
         )
 
     def _context(self, person: Subscriber) -> dict[str, Any]:
@@ -181,18 +199,17 @@ class Composer:
         return known
 
     def _urls(self, subscriber: int) -> dict[str, str]:
+        """Return the URLs that the header or the template shows."""
         ring, base = self.blast.ring, self.blast.public_url
         token = Token(blast=self.blast.id, subscriber=subscriber)
         return {
-            "pixel_url": f"{base}/o/{tracking.seal(ring, Purpose.OPEN, token)}",
-            "unsubscribe_url": (
-                f"{base}/u/{tracking.seal(ring, Purpose.UNSUBSCRIBE, token)}"
-            ),
-            "preferences_url": (
-                f"{base}/p/{tracking.seal(ring, Purpose.PREFERENCES, token)}"
-            ),
-            "view_url": f"{base}/v/{tracking.seal(ring, Purpose.VIEW, token)}",
+            name: f"{base}/{place}/{tracking.seal(ring, purpose, token)}"
+            for name, place, purpose in self._shown
         }
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def message_id(blast: Blast, *, seq: str, domain: str) -> str:

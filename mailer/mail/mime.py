@@ -149,11 +149,15 @@ def _quoted(data: bytes) -> bytes:
     return _QP + encoded.replace(b"\n", b"\r\n")
 
 
+# Characters that are rare in HTML: the search for the boundary skips more of it.
+_CAPITALS = bytes.maketrans(b"0123456789abcdef", b"ABCDEFGHIJKLMNOP")
+
+
 def _boundary(seed: str, *parts: bytes) -> bytes:
     """Return a boundary that no part holds: the same for the same message."""
     while True:
         digest = hashlib.blake2s(seed.encode(), digest_size=12).hexdigest()
-        boundary = b"=_" + digest.encode("ascii")
+        boundary = b"=_" + digest.encode("ascii").translate(_CAPITALS)
         if not any(boundary in part for part in parts):
             return boundary
         seed += "."

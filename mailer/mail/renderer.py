@@ -8,7 +8,8 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
+from jinja2.runtime import Context
 
 from mailer import errors
 from mailer.mail import sandbox
@@ -23,6 +24,7 @@ class Renderer:
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
+        self.names = _names(compiled)
         self._subject = _part(compiled.subject, sandbox.TEXT)
         self._preheader = _part(compiled.preheader, sandbox.TEXT)
         self._html = _part(compiled.html, sandbox.HTML)
@@ -69,6 +71,14 @@ class Renderer:
             return self._subject(context)
 
 
+def _names(compiled: Compiled) -> frozenset[str]:
+    """Return the names that the parts look up, with a default or without."""
+    parts = (compiled.subject, compiled.preheader, compiled.html, compiled.text)
+    values = ["{{ " + value + " }}" for one in compiled.links for value in one.values]
+    trees = [sandbox.TEXT.parse(part) for part in (*parts, *values)]
+    return frozenset[str]().union(*map(meta.find_undeclared_variables, trees))
+
+
 @contextmanager
 def _told() -> Iterator[None]:
     """Say of a failed rendering what is missing."""
@@ -90,13 +100,12 @@ def _part(text: str, environment: sandbox.Sandbox) -> _Part:
     """Return what renders one part; a part without Jinja is what it is."""
     if "{" not in text:
         return lambda _: text
-    template = environment.from_string(text)
-    root = template.root_render_func
+    root = environment.from_string(text).root_render_func
 
     def render(context: Mapping[str, object]) -> str:
-        # Shared: what we are given is not copied, and nothing can write to it.
-        known = template.new_context(dict(context), shared=True)
-        return "".join(root(known))
+        # As the parent, what we are given is not copied, and nothing writes to it.
+        parent = context if isinstance(context, dict) else dict(context)
+        return "".join(root(Context(environment, parent, None, {})))
 
     return render
 
