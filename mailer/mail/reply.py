@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from mailer.core.delivery import Reply
 
@@ -40,24 +41,36 @@ class Reader:
         return [reply for line in lines if (reply := self._add(line)) is not None]
 
     def _add(self, line: bytes) -> Reply | None:
-        match = _LINE.fullmatch(line.rstrip(b"\r"))
-        if match is None or len(line) > LINE:
-            message = f"no SMTP reply: {shown(line[:80])}"
-            raise ProtocolError(message)
-        self._lines.append((int(match[1]), shown(match[3] or b"")))
-        if match[2] == b"-":
+        if len(line) > LINE:
+            raise _refusal(line)
+        code, more, text = _parsed(line)
+        if not (more or self._lines):
+            return Reply(code=code, text=text)
+        self._lines.append((code, text))
+        if more:
             if len(self._lines) >= LINES:
                 message = f"a reply of more than {LINES} lines"
                 raise ProtocolError(message)
             return None
         lines, self._lines = self._lines, []
         code = lines[-1][0]
-        if len(lines) == 1:
-            return Reply(code=code, text=lines[0][1])
         if any(other != code for other, _ in lines):
             message = f"a reply of several codes: {lines[0][0]} and {code}"
             raise ProtocolError(message)
         return Reply(code=code, text=_joined([text for _, text in lines]))
+
+
+@lru_cache(maxsize=256)  # servers say the same to each MAIL, RCPT and DATA
+def _parsed(line: bytes) -> tuple[int, bool, str]:
+    """Return code, whether more lines follow, and text; ProtocolError if no reply."""
+    match = _LINE.fullmatch(line.rstrip(b"\r"))
+    if match is None:
+        raise _refusal(line)
+    return int(match[1]), match[2] == b"-", shown(match[3] or b"")
+
+
+def _refusal(line: bytes) -> ProtocolError:
+    return ProtocolError(f"no SMTP reply: {shown(line[:80])}")
 
 
 def shown(data: bytes | str) -> str:

@@ -27,10 +27,12 @@ MARGIN = 2.0  # seconds before its end at which no message is started any more
 log = structlog.get_logger()
 
 
+# It also runs while the machine is suspended, where there is such a clock.
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def _boottime() -> float:
-    """Read the clock that also runs while the machine is suspended."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock)
+    return time.clock_gettime(_CLOCK)
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
