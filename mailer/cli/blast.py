@@ -131,7 +131,9 @@ def _show_preflight(result: scheduling.Preflight) -> None:
     for failure in result.failures:
         click.echo(f"     {failure.email} ({failure.variant}): {failure.reason}")
     if result.has_passed:
-        click.echo(f"Next: mailer blast approve {result.blast}")
+        step = "approve" if result.is_proofed else "proof"
+        to = "" if result.is_proofed else " --to YOU"
+        click.echo(f"Next: mailer blast {step} {result.blast}{to}")
 
 
 @blast.command()

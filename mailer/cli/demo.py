@@ -71,7 +71,13 @@ subject = "Before midnight, thank you"
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("mailer-demo"),
 )
-@click.option("--people", default=PEOPLE, show_default=True, help="How many.")
+@click.option(
+    "--people",
+    type=click.IntRange(100, 1_000_000),
+    default=PEOPLE,
+    show_default=True,
+    help="How many.",
+)
 @pass_context
 def demo(ctx: Context, folder: Path, people: int) -> None:
     """Show the whole job on this machine: a list, a blast, its report.
@@ -145,17 +151,20 @@ class Stage:
         """Run a command as a person would, and show it; the demo ends if it fails."""
         if not quiet:
             click.secho(f"$ mailer {shlex.join(arguments)}", fg="cyan")
-        done = subprocess.run(  # noqa: S603 - our own program
-            self._command(*arguments),
+        child = subprocess.Popen(  # noqa: S603 - our own program
+            self._command("--leashed", *arguments),
             env=self._environment(),
+            stdin=subprocess.PIPE,  # ends with us, and so does the command
             stdout=subprocess.PIPE if quiet else None,
             text=True,
-            check=False,
         )
-        if done.returncode:
-            message = f"mailer {shlex.join(arguments)} ended with {done.returncode}"
+        with child:
+            said = child.stdout.read() if child.stdout is not None else ""
+            code = child.wait()
+        if code:
+            message = f"mailer {shlex.join(arguments)} ended with {code}"
             raise errors.Conflict(f"the demo stopped: {message}")
-        return done.stdout or ""
+        return said
 
     @contextmanager
     def running(self, name: str, arguments: Sequence[str]) -> Iterator[None]:

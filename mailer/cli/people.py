@@ -95,11 +95,20 @@ def import_command(
                 progress=bar.show,
             )
 
-    found = ctx.run(step)
+    try:
+        found = ctx.run(step)
+    except KeyboardInterrupt:
+        message = "Stopped: what was read so far is in."
+        if dry_run:
+            message = "Stopped: nothing was changed."
+        click.echo(f"{message}  Run the same command again for the rest.", err=True)
+        raise SystemExit(1) from None
     if as_json:
         show_json(found)
     else:
         _show_import(found)
+    if found.rows and found.refused == found.rows:
+        raise SystemExit(1)
 
 
 class _Bar:

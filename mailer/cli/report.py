@@ -197,6 +197,11 @@ def lift_table(lifts: Sequence[Lift]) -> Table:
     table.add_column("95% interval", justify="right")
     table.add_column("p", justify="right")
     table.add_column("", width=12)
+    # Two questions, two answers: which to send now, and what may be claimed.
+    table.caption = (
+        "The best one to send needs no proof; a claim that it beats the others does."
+    )
+    table.caption_justify = "left"
     for lift in kept:
         table.add_row(
             lift.name,

@@ -84,6 +84,8 @@ def serve(ctx: Context) -> None:
 
 async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
     public, private = workspace.settings.public, workspace.settings.private
+    for key, address in (("public", public), ("private", private)):
+        running.demand_free(address.host, address.port, key=key)
     async with running.stopping() as stop:
         supervisor = running.Supervisor(
             workspace=workspace, stop=stop, tell=lambda line: click.echo(line, err=True)

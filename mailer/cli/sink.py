@@ -21,7 +21,11 @@ HEADINGS = {
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option(
-    "--port", default=2525, show_default=True, help="Listen here; 0 takes a free port."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=2525,
+    show_default=True,
+    help="Listen here; 0 takes a free port.",
 )
 @click.option(
     "--scenario",

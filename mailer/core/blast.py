@@ -18,6 +18,8 @@ from mailer import errors
 from mailer.core import provider
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+SUBJECT = 500  # characters of Jinja; people see 50 of what it makes
+PRIORITY = 1000
 LIFETIME = timedelta(hours=48)  # of a blast that names no expires_at
 
 
@@ -166,7 +168,7 @@ class Spec:
     topic: str
     segment: str
     template: str
-    from_: str
+    from_: str | None = None  # else the organization's
     subject: str | None = None
     reply_to: str | None = None
     exclude: tuple[str, ...] = ()
@@ -214,15 +216,12 @@ def check(spec: Spec, *, file: str) -> list[errors.Problem]:
     def wrong(key: str, message: str) -> None:
         found.append(errors.Problem(file=file, key=key, message=message))
 
-    if not NAME.fullmatch(spec.name):
-        wrong("name", f'"{spec.name}": use lower-case letters, digits and "-"')
-    if not NAME.fullmatch(spec.topic):
-        wrong("topic", f'"{spec.topic}": use lower-case letters, digits and "-"')
-    names = [arm.name for arm in spec.variant]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        wrong("variant.name", f'"{name}" is there twice: every variant needs its own')
-    if len(names) > 64:
-        wrong("variant", f"{len(names)} variants: at most 64")
+    for key, name in (("name", spec.name), ("topic", spec.topic)):
+        if not NAME.fullmatch(name):
+            wrong(key, f'"{name}": use lower-case letters, digits and "-"')
+    _check_variants(spec, wrong)
+    if abs(spec.priority) > PRIORITY:
+        wrong("priority", f"{spec.priority}: write -{PRIORITY} to {PRIORITY}")
     for key, instant in (("send_at", spec.send_at), ("expires_at", spec.expires_at)):
         if isinstance(instant, datetime) and instant.tzinfo is None:
             wrong(key, f'{instant.isoformat()} has no offset: add one, like "-05:00"')
@@ -234,12 +233,32 @@ def check(spec: Spec, *, file: str) -> list[errors.Problem]:
     return found
 
 
+def _check_variants(spec: Spec, wrong: Any) -> None:
+    names = [arm.name for arm in spec.variant]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        wrong("variant.name", f'"{name}" is there twice: every variant needs its own')
+    for arm in spec.variant:
+        if not NAME.fullmatch(arm.name):
+            wrong("variant.name", f'"{arm.name}": use lower-case letters, digits, "-"')
+    for arm in spec.variants:
+        if arm.subject is not None and not 0 < len(arm.subject) <= SUBJECT:
+            count = f"{len(arm.subject)} characters"
+            wrong("subject", f"{count}: write 1 to {SUBJECT}")
+        elif arm.subject is not None and not arm.subject.isprintable():
+            wrong("subject", f'"{arm.subject!a}": write one line of text')
+    if len(names) > 64:
+        wrong("variant", f"{len(names)} variants: at most 64")
+
+
 def _check_experiment(spec: Spec, plan: Experiment, wrong: Any) -> None:
     for key, text in (("slice", plan.slice), ("holdout", plan.holdout)):
         try:
-            share(text)
+            found = share(text)
         except ValueError as error:
             wrong(f"experiment.{key}", str(error))
+        else:
+            if key == "holdout" and found > 0.5:
+                wrong("experiment.holdout", f'"{text}": hold out half at most')
     try:
         provider.duration(plan.wait)
     except ValueError as error:

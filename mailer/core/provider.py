@@ -22,6 +22,10 @@ _UNITS = {
     "w": 604800.0,
 }  # fmt: skip
 
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")  # names, IPv4, IPv6
+_MOST = 100_000  # connections, messages
+_FASTEST = 1e6  # messages a second: more is a slip of the finger
+
 BURST = 2.0  # seconds of the rate that may go out at once
 
 
@@ -66,7 +70,11 @@ class Rate:
         if float(match[1]) == 0:
             message = f'"{text}" would send nothing: leave the provider out instead'
             raise ValueError(message)
-        return cls(float(match[1]) / _SECONDS[match[2]])
+        per_second = float(match[1]) / _SECONDS[match[2]]
+        if per_second > _FASTEST:
+            message = f'"{text}" is faster than any server: write "unlimited"'
+            raise ValueError(message)
+        return cls(per_second)
 
     @property
     def is_unlimited(self) -> bool:
@@ -129,6 +137,24 @@ class Source:
     messages: int | None = None
     rate: Rate | None = None
     retry: tuple[timedelta, ...] | None = None  # waits between attempts
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            message = f"port {self.port}: write a number from 1 to 65535"
+            raise ValueError(message)
+        for name in ("host", "helo"):
+            value = getattr(self, name)
+            if value is not None and not _HOST.fullmatch(value):
+                message = f'{name} "{value}": write a name like mail.example.org'
+                raise ValueError(message)
+        for name in ("connections", "messages"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= _MOST:
+                message = f"{name} {value}: write a number from 1 to {_MOST}"
+                raise ValueError(message)
+        if self.retry == ():
+            message = 'retry: write at least one wait, like ["15m"]'
+            raise ValueError(message)
 
 
 def hints(providers: Iterable[Provider]) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from mailer import errors
-from mailer.core import subscriber
+from mailer.core import blast, subscriber
 
 
 class Reason(StrEnum):
@@ -48,6 +48,16 @@ class Suppression:
 def outranks(new: Reason, old: Reason) -> bool:
     """Tell whether *new* replaces *old*: only the stronger does."""
     return STRONGEST_FIRST.index(new) < STRONGEST_FIRST.index(old)
+
+
+def topic(text: str) -> str:
+    """Return a topic as blasts write theirs.  Raises Invalid: it could never match."""
+    if not blast.NAME.fullmatch(text):
+        message = (
+            f'topic "{text}": use lower-case letters, digits and "-", as blasts do'
+        )
+        raise errors.Invalid(message)
+    return text
 
 
 def key(text: str) -> str:

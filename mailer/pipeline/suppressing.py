@@ -38,6 +38,10 @@ class Scope:
     topic: str | None = None  # None: every topic
     note: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.topic is not None:
+            suppression.topic(self.topic)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changed:
@@ -272,6 +276,8 @@ def _wanted(
         address = suppression.key(value)
         value = cells.get("reason") or scope.reason.value
         reason = _reason(value)
+        value = cells.get("topic") or ""
+        topic = suppression.topic(value) if value else scope.topic
         value = cells.get("expires_at") or ""
         expires_at = cell.instant(value) if value else ""
     except errors.Invalid as error:
@@ -279,7 +285,7 @@ def _wanted(
     return suppressions.Wanted(
         address=address,
         reason=reason,
-        topic=cells.get("topic") or scope.topic,
+        topic=topic,
         note=cells.get("note") or scope.note,
         expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -42,6 +43,18 @@ async def stopping() -> AsyncIterator[asyncio.Event]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def demand_free(host: str, port: int, *, key: str) -> None:
+    """Raise Unavailable when *port* is taken: once, not from a child each time."""
+    try:
+        socket.create_server((host, port)).close()
+    except OSError as error:
+        message = (
+            f"{host}:{port}: {error.strerror}: does mailer run already?  "
+            f"Else set [{key}] port in config/settings.toml"
+        )
+        raise errors.Unavailable(message) from error
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

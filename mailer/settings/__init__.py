@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -26,6 +27,10 @@ BOUNCES = Path("config", "bounces.toml")
 SEGMENTS = Path("segments")
 DEADLINES = Path("config", "deadlines.toml")
 
+_SENDER = re.compile(r"[^<>\r\n]*<[^@<>\s]+@[^@<>\s]+>|[^@<>\s]+@[^@<>\s]+")
+_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[!-~]*)?")
+_MOST_PROCESSES = 256
+
 _MINUTES = (15, 30, 60, 120, 240)  # facts: providers ask for 15 minutes and more
 
 
@@ -41,6 +46,14 @@ class Organization:
     website: str
     from_: str
     help_: str
+
+    def __post_init__(self) -> None:
+        if not _URL.fullmatch(self.website):
+            message = f'website "{self.website}": write a url like https://example.org'
+            raise ValueError(message)
+        if not _SENDER.fullmatch(self.from_):
+            message = f'from "{self.from_}": write "Name <name@example.org>"'
+            raise ValueError(message)
 
     @property
     def words(self) -> dict[str, str]:
@@ -68,8 +81,8 @@ class Address:
             message = f"port {self.port}: write a number from 0 to 65535"
             raise ValueError(message)
         url = self.url or f"http://{self.host}:{self.port}"
-        if not url.startswith(("http://", "https://")):
-            message = f'"{url}": a url begins with https:// or http://'
+        if not _URL.fullmatch(url):
+            message = f'"{url}": write a url like https://mail.example.org'
             raise ValueError(message)
         object.__setattr__(self, "url", url.rstrip("/"))
 
@@ -95,8 +108,8 @@ class Work:
     processes: int | None = None
 
     def __post_init__(self) -> None:
-        if self.processes is not None and self.processes < 1:
-            message = f"processes {self.processes}: write 1 or more"
+        if self.processes is not None and not 1 <= self.processes <= _MOST_PROCESSES:
+            message = f"processes {self.processes}: write 1 to {_MOST_PROCESSES}"
             raise ValueError(message)
 
 

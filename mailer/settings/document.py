@@ -48,6 +48,8 @@ def read(path: Path, into: type[T], *, file: str | None = None) -> T:
 
 def load(path: Path, *, file: str) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the values of a TOML file and the line of each key."""
+    if path.exists() and not path.is_file():
+        raise errors.NotFound(f"{file}: is no file")
     try:
         text = path.read_text("utf-8")
     except FileNotFoundError as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from mailer import errors
 from mailer.pipeline import Pool, linking, receiving, recording
@@ -22,6 +24,18 @@ from mailer.web.tracking import Tracking
 BODY_BYTES = 64 * 1024  # the longest body that a stranger may send
 KEEPALIVE = 15.0  # seconds; aiohttp's hour lets idle sockets and half headers pile up
 GOODBYE = 5.0  # seconds for requests that are being answered when we stop
+
+
+class _Strangers(logging.Filter):
+    """Keep what is no HTTP out of the log: a stranger could fill the disk with it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether *record* is about us."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+logging.getLogger("aiohttp.server").addFilter(_Strangers())
 
 
 def public(tracking: Tracking, hooks: Hooks) -> web.Application:

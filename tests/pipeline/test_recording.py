@@ -113,8 +113,9 @@ RECOUNT = """
         SELECT d.blast_id, coalesce(d.variant, 0) AS variant,
                coalesce(l.provider, 'other') AS provider, d.at, d.amount,
                row_number() OVER (
-                   PARTITION BY d.blast_id,
-                                coalesce(d.subscriber_id::text, d.email, d.external_id)
+                   PARTITION BY d.blast_id, d.subscriber_id,
+                                CASE WHEN d.subscriber_id IS NULL
+                                     THEN coalesce(d.email, d.external_id) END
                    ORDER BY d.at, d.external_id
                ) = 1 AS first
         FROM donation d

@@ -12,7 +12,7 @@ from typing import Any
 from mailer import errors, settings
 from mailer.core import audience, blast, segment
 from mailer.core.delivery import BlastId
-from mailer.mail import template
+from mailer.mail import header, template
 
 FOLDER = Path("blasts")
 
@@ -57,9 +57,26 @@ def read(root: Path, file: Path, *, chosen: settings.Settings) -> blast.Spec:
         message = f'"{spec.name}": the file is {file.name}, so write "{file.stem}"'
         problems.append(errors.Problem(file=str(file), key="name", message=message))
     problems += _unknown(root, spec, file=str(file), chosen=chosen)
+    problems += _unmailable(spec, file=str(file))
     if problems:
         raise errors.Invalid(problems)
     return spec
+
+
+def _unmailable(spec: blast.Spec, *, file: str) -> list[errors.Problem]:
+    """Return what of *spec* is no sender of mail."""
+    found: list[errors.Problem] = []
+    senders = {"from": spec.from_, "reply_to": spec.reply_to}
+    senders |= {f"variant.{arm.name}.from": arm.from_ for arm in spec.variant}
+    for key, text in senders.items():
+        if text is None:
+            continue
+        try:
+            header.Mailbox.parse(text)
+        except errors.Invalid:
+            message = f'"{text}": write "Name <name@example.org>"'
+            found.append(errors.Problem(file=file, key=key, message=message))
+    return found
 
 
 def _unknown(
@@ -115,7 +132,7 @@ async def compose(
         variants.append(
             {
                 "name": arm.name,
-                "from": arm.from_,
+                "from": arm.from_ or chosen.organization.from_,
                 "template": arm.template,
                 "compiled": compiled.document(),
             }

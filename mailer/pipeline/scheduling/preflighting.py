@@ -63,6 +63,7 @@ class Preflight:
     recipients: int
     suppressed: int
     providers: Mapping[str, int]
+    is_proofed: bool
     findings: Sequence[Finding]
     failures: Sequence[Failure]
 
@@ -103,6 +104,7 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         recipients=people - suppressed,
         suppressed=suppressed,
         providers={size.provider: size.people - size.suppressed for size in sizes},
+        is_proofed=found.proofed_hash == found.hash,
         findings=findings,
         failures=rendering.failures,
     )

@@ -94,6 +94,8 @@ def _demand_accepted(end: object, *, address: str) -> None:
         return
     said = str(end.reply) if isinstance(end, Answered) else getattr(end, "reason", end)
     message = f"the proof to {address} was not taken: {said}"
+    if isinstance(end, Answered) and end.reply.code < 500:
+        message += "; this server asks to try again later"
     raise errors.Unavailable(message)
 
 
