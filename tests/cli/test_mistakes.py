@@ -45,6 +45,7 @@ async def test_a_mistake_is_one_line_that_says_what_would_be_right(
         ("subscriber", "show", "nobody@example.org"): "nobody@example.org",
         ("suppress", "remove", "nobody@example.org"): "nobody@example.org",
         ("suppress", "add", "no address"): "@-sign",
+        ("suppress", "add", "a@example.org", "--topic", "News"): 'topic "News": use',
         ("init", str(house.root.parent)): "holds other things",
     }
 
@@ -77,6 +78,8 @@ async def test_wrong_usage_exits_with_2(house: Program) -> None:
         ["blast", "schedule", "x", "--at", "2026-12-31T18:00"],
         ["run", "--workers", "-1"],
         ["blast", "show", "x", "--state", "lost"],
+        ["sink", "--port", "99999"],
+        ["demo", "--people", "-5"],
     ]
 
     ended = await tried(house, mistakes)
@@ -113,6 +116,7 @@ async def test_what_cannot_be_had_is_named_with_its_cure(house: Program) -> None
 
     async with taken:
         port = await house.run("serve")
+        second = await house.run("run")
     database_away = await away.run("blast", "list")
     nowhere = await replace(house, root=house.root.parent).run("blast", "list")
 
@@ -121,6 +125,45 @@ async def test_what_cannot_be_had_is_named_with_its_cure(house: Program) -> None
         f"mailer: 127.0.0.1:{house.public} is taken: "
         "set [public] port in config/settings.toml"
     )
+    assert (second.status, second.out) == (1, "")
+    assert second.line.startswith(f"mailer: 127.0.0.1:{house.public}: ")
     assert database_away.line.startswith("mailer: the database does not answer (")
     assert database_away.line.endswith("): see MAILER_DATABASE_URL")
     assert f"run `mailer init {house.root.parent}`" in nowhere.line
+
+
+@pytest.mark.timeout(60)
+async def test_a_file_of_which_every_row_was_refused_is_a_failure(
+    house: Program, tmp_path: Path
+) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("email\nnobody\n", "utf-8")
+
+    done = await house.run("import", file)
+
+    assert (done.status, "refused" in done.out) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "cure"),
+    [
+        ("priority = 99999999999999999999", "write -1000 to 1000"),
+        ('subject = ""', "write 1 to 500"),
+        ('subject = "Hi\\r\\nBcc: all@example.org"', "write one line"),
+        ('from = "nobody"', 'write "Name <name@example.org>"'),
+    ],
+)
+@pytest.mark.timeout(60)
+async def test_what_no_mail_can_be_is_refused_in_its_file(
+    house: Program, line: str, cure: str
+) -> None:
+    text = (house.root / "blasts/example.toml").read_text("utf-8")
+    text = text.replace('name = "example" ', 'name = "odd" ', 1)
+    key = line.partition(" ")[0]
+    kept = [one for one in text.splitlines() if not one.startswith(f"{key} ")]
+    house.write("blasts/odd.toml", "\n".join([line, *kept]))
+
+    done = await house.run("blast", "new", "odd")
+
+    assert (done.status, cure in done.err) == (1, True), done
+    assert "Traceback" not in done.err
