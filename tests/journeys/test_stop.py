@@ -171,7 +171,6 @@ async def test_an_edit_voids_the_approval_whatever_file_it_is_in(
 ) -> None:
     await given.people(db, ["ada@example.org"])
     await house.say("blast", "new", "rally")
-    house.edit("blasts/rally.toml", '"active-donors"', '"everyone"')
 
     async def approved() -> None:
         await house.say("blast", "proof", "rally", "--to", "boss@example.org")
