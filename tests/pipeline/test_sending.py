@@ -514,3 +514,25 @@ async def test_a_worker_stops_when_a_later_release_has_changed_the_schema(
 
     assert sink.heard == []
     assert stop.is_set()
+
+
+async def test_who_leaves_while_a_slow_lane_makes_them_wait_gets_nothing(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [ADA, BO])
+    name = await given.approved(db)
+    await launching.launch(db, name)
+    order = await given.rows(
+        db,
+        "SELECT s.email FROM delivery d JOIN subscriber s ON s.id = d.subscriber_id"
+        " ORDER BY seq",
+    )
+    (first,), (second,) = order
+    slow = workshop.with_source(rate=Rate.parse("20/min"), connections=1)
+
+    async with slow.working():
+        await until(_begun(db, sink))
+        await given.suppression(db, second)
+        await settled(db, 2)
+
+    assert await given.states(db, name) == {first: "sent", second: "suppressed"}

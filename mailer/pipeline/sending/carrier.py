@@ -98,6 +98,11 @@ class Carrier:
             people = await _people(tx, owed)
         for row in owed:
             person = people.get(row.subscriber_id)
+            if person is not None and not row.suppressed and not row.excluded:
+                # Both may take a while, in which the person may leave: they come
+                # before the last look at what was learned.
+                await self._granted()
+                await self._connected()
             if person is not None and self._has_changed(person):
                 row = await self._again(chunk, content, row)  # noqa: PLW2901 -- fresher
             if row.suppressed or row.excluded or person is None:
@@ -149,7 +154,8 @@ class Carrier:
         self, chunk: chunks.Chunk, row: chunks.Owed, letter: message.Letter
     ) -> bounce.Verdict:
         """Send *letter* once, if it may still start, and judge how it ended."""
-        await self._token()
+        await self._granted()
+        self._tokens -= 1
         session = await self._connected()
         if self.stop.is_set() or not self.watch.may_start(chunk.blast_id):
             raise Closed(timedelta(0))
@@ -270,10 +276,11 @@ class Carrier:
         log.info("lane.held", lane=self.plan.lane.provider, reason=reason[:200])
         raise Closed(wait)
 
-    async def _token(self) -> None:
+    async def _granted(self) -> None:
         """Wait for the right to send one message; unlimited lanes ask nobody."""
         rate = self.plan.lane.rate
         if rate.is_unlimited:
+            self._tokens = 1
             return
         while self._tokens < 1:
             if self.stop.is_set():
@@ -287,7 +294,6 @@ class Carrier:
                 )
             if self._tokens < 1:
                 await asyncio.sleep(min(0.5, 1 / rate.per_second))
-        self._tokens -= 1
 
     async def _connected(self) -> Session:
         """Return the open session, or a new one when it has carried its share."""
