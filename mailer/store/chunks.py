@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from mailer.core.delivery import BlastId, SubscriberId
 from mailer.store import database
@@ -14,6 +15,14 @@ SQL = database.load("chunks")
 
 _EXCLUDED = "/* excluded */ false"
 ROWS_PARAMETERS = len(SQL["rows"].names)
+
+
+class State(StrEnum):
+    """Where a chunk stands."""
+
+    READY = "ready"
+    LEASED = "leased"
+    DONE = "done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +39,17 @@ class Chunk:
     last_seq: int
     seqs: tuple[int, ...] | None
     epoch: int
+    started_through: int  # seqs up to here may be started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What becomes of a leased chunk: done, ready again, or leased and further."""
+
+    chunk: Chunk
+    state: State
+    wait: timedelta = timedelta(0)  # until it may be leased again
+    through: int | None = None  # its new `started_through`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +72,19 @@ async def lease(
     pool: str,
     owner: str,
     lease: timedelta,
+    window: int,
 ) -> Chunk | None:
-    """Take the first ready chunk for a lane; None when there is none."""
+    """Take the first ready chunk for a lane; None when there is none.
+
+    Its first *window* messages may be started at once.
+    """
     row = await tx.row(
-        SQL["lease"], provider=provider, pool=pool, owner=owner, lease=lease
+        SQL["lease"],
+        provider=provider,
+        pool=pool,
+        owner=owner,
+        lease=lease,
+        window=window,
     )
     if row is None:
         return None
@@ -91,16 +120,20 @@ async def rows(
     return [Owed(**row) for row in found]
 
 
-async def finish(tx: database.Connection, chunk: Chunk, *, owner: str) -> None:
-    """Mark *chunk* as done, if it is still ours."""
-    await tx.run(SQL["finish"], id=chunk.id, owner=owner, epoch=chunk.epoch)
-
-
-async def release(
-    tx: database.Connection, chunk: Chunk, *, owner: str, wait: timedelta
-) -> None:
-    """Give *chunk* back, not to be leased before *wait*, if it is still ours."""
-    await tx.run(SQL["release"], id=chunk.id, owner=owner, epoch=chunk.epoch, wait=wait)
+async def move(
+    tx: database.Connection, moves: Sequence[Move], *, owner: str
+) -> set[tuple[int, int]]:
+    """Do *moves*, one a chunk; return which (chunk, epoch) were still *owner*'s."""
+    rows = await tx.rows(
+        SQL["move"],
+        owner=owner,
+        ids=[one.chunk.id for one in moves],
+        epochs=[one.chunk.epoch for one in moves],
+        states=[one.state.value for one in moves],
+        waits=[one.wait for one in moves],
+        throughs=[one.through for one in moves],
+    )
+    return {(row["id"], row["epoch"]) for row in rows}
 
 
 async def retry(
@@ -125,9 +158,21 @@ async def retry(
     )
 
 
-async def renew(tx: database.Connection, *, owner: str, lease: timedelta) -> None:
-    """Keep the leases of a process that is alive."""
-    await tx.run(SQL["renew"], owner=owner, lease=lease)
+async def renew(
+    tx: database.Connection, held: Sequence[Chunk], *, owner: str, lease: timedelta
+) -> set[tuple[int, int]]:
+    """Renew the leases of *owner* on *held*; return which (chunk, epoch) it still has.
+
+    A lease that has run out is not renewed: somebody may be taking it.
+    """
+    rows = await tx.rows(
+        SQL["renew"],
+        owner=owner,
+        lease=lease,
+        ids=[chunk.id for chunk in held],
+        epochs=[chunk.epoch for chunk in held],
+    )
+    return {(row["id"], row["epoch"]) for row in rows}
 
 
 async def reclaim(tx: database.Connection, *, owner: str) -> int:

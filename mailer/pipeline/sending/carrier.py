@@ -103,6 +103,7 @@ class Carrier:
                 # before the last look at what was learned.
                 await self._granted()
                 await self._connected()
+                await self._reached(chunk, row.seq)
             if person is not None and self._has_changed(person):
                 row = await self._again(chunk, content, row)  # noqa: PLW2901 -- fresher
             if row.suppressed or row.excluded or person is None:
@@ -110,6 +111,12 @@ class Carrier:
                 self._end(chunk, row, State.SUPPRESSED, reply=f"{why} when leased")
                 continue
             await self._deliver(chunk, content, row, person)
+
+    async def _reached(self, chunk: chunks.Chunk, seq: int) -> None:
+        """Wait until the ledger knows that we may come so far."""
+        self.watch.leases.ask(chunk, seq)
+        if not await self.watch.leases.reach(chunk, seq):
+            raise Closed(timedelta(0))
 
     def _has_changed(self, person: Subscriber) -> bool:
         return self.watch.has_changed(
@@ -157,13 +164,15 @@ class Carrier:
         await self._granted()
         self._tokens -= 1
         session = await self._connected()
-        if self.stop.is_set() or not self.watch.may_start(chunk.blast_id):
+        if self.stop.is_set() or not self.watch.may_start(chunk, row.seq):
             raise Closed(timedelta(0))
         started = journal.Started(
             chunk.blast_id, row.seq, row.attempts + 1, self.watch.now()
         )
 
         async def begin() -> None:
+            if not self.watch.may_start(chunk, row.seq):
+                raise Closed(timedelta(0))
             self.journal.write(journal.write_started(started))
 
         end = await session.send(

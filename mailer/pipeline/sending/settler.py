@@ -11,11 +11,11 @@ import structlog
 
 from mailer import errors
 from mailer.core.delivery import BlastId, State, SubscriberId
+from mailer.pipeline.sending.leases import TICK, Leases
 from mailer.pipeline.sending.watch import pause
 from mailer.store import chunks, database, deliveries
 
 BATCH = 1000  # results in one transaction: facts say 92,000 rows/s at this size
-PAUSE = 0.1  # seconds between batches; what a report lags behind
 PATIENCE = 1.0  # seconds until a database that went away is asked again
 
 log = structlog.get_logger()
@@ -47,26 +47,29 @@ class Settler:
 
     pool: database.Pool
     owner: str
+    leases: Leases
     _ends: list[End] = field(default_factory=list)
     _returns: list[Return] = field(default_factory=list)
-    _work: asyncio.Event = field(default_factory=asyncio.Event)
 
     def put(self, end: End) -> None:
         """Take over what became of a delivery."""
         self._ends.append(end)
-        self._work.set()
+        self.leases.work.set()
 
     def put_back(self, chunk: Return) -> None:
         """Take over a chunk; it is given back once its results are in the ledger."""
         self._returns.append(chunk)
-        self._work.set()
+        self.leases.work.set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle until *stop* is set and everything is in the ledger."""
-        while not (stop.is_set() and not self._ends and not self._returns):
-            if not self._ends and not self._returns:
-                self._work.clear()
-                await _either(self._work, stop)
+        while True:
+            has_work = bool(self._ends or self._returns or self.leases.asked())
+            if stop.is_set() and not has_work:
+                return
+            if not has_work:
+                self.leases.work.clear()
+                await _either(self.leases.work, stop)
                 continue
             try:
                 await self.settle()
@@ -74,23 +77,35 @@ class Settler:
                 log.warning("ledger.away", error=str(error))
                 await asyncio.sleep(PATIENCE)
             else:
-                await pause(stop, 0.0 if len(self._ends) >= BATCH else PAUSE)
+                await pause(stop, 0.0 if len(self._ends) >= BATCH else TICK)
 
     async def settle(self) -> None:
-        """Write one batch, and give back the chunks of which nothing is left here."""
+        """Write one batch: what ended, what is given back, how far it may go on."""
         ends = self._ends[:BATCH]
         left = {end.chunk.id for end in self._ends[BATCH:]}
         returns = [one for one in self._returns if one.chunk.id not in left]
+        over = {one.chunk.id for one in self._returns}
+        asked = [one for one in self.leases.asked() if one.chunk.id not in over]
+        moves = [_move(one) for one in returns] + [
+            chunks.Move(chunk=one.chunk, state=chunks.State.LEASED, through=one.through)
+            for one in asked
+        ]
+        taken: set[tuple[int, int]] = set()
         async with database.transaction(self.pool) as tx:
             await _write(tx, ends)
-            for one in sorted(returns, key=lambda one: one.chunk.id):
-                if one.is_finished:
-                    await chunks.finish(tx, one.chunk, owner=self.owner)
-                else:
-                    await chunks.release(tx, one.chunk, owner=self.owner, wait=one.wait)
+            if moves:
+                taken = await chunks.move(tx, moves, owner=self.owner)
         # No await in between: nothing was put between what we took and the rest.
         del self._ends[: len(ends)]
         self._returns = [one for one in self._returns if one not in returns]
+        for one in returns:
+            self.leases.drop(one.chunk)
+        self.leases.reached(asked, taken)
+
+
+def _move(one: Return) -> chunks.Move:
+    state = chunks.State.DONE if one.is_finished else chunks.State.READY
+    return chunks.Move(chunk=one.chunk, state=state, wait=one.wait)
 
 
 async def _write(tx: database.Connection, ends: list[End]) -> None:

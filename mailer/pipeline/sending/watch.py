@@ -6,7 +6,6 @@ One task asks the database about it; carriers only look here.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,23 +15,15 @@ import structlog
 
 from mailer import errors
 from mailer.core.delivery import BlastId
+from mailer.pipeline.sending.leases import LEASE, Leases, boottime
 from mailer.store import blasts, chunks, database, lanes, migrate, processes
 
 POLL = 0.4  # seconds; stop means stop within 1 s
 OVERLAP = timedelta(seconds=10)  # a change may commit so long after its timestamp
-LEASE = timedelta(seconds=20)  # of chunks and connections
-RENEW = 5.0  # seconds: three chances before a lease ends
-MARGIN = 2.0  # seconds before its end at which no message is started any more
+RENEW = 3.0  # seconds: three chances before a lease ends
+STALE = 4.0  # seconds; who looked longer ago may have missed a stop or a farewell
 
 log = structlog.get_logger()
-
-
-# It also runs while the machine is suspended, where there is such a clock.
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def _boottime() -> float:
-    return time.clock_gettime(_CLOCK)
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:
@@ -48,12 +39,12 @@ class Watch:
 
     pool: database.Pool
     owner: str
-    boottime: Callable[[], float] = _boottime
+    leases: Leases
+    boottime: Callable[[], float] = boottime
     is_outdated: bool = False  # a later release has changed what we rely on
     running: dict[BlastId, blasts.Running] = field(default_factory=dict)
     _addresses: set[str] = field(default_factory=set)
     _subscribers: set[int] = field(default_factory=set)
-    _leased_until: float = 0.0
     _asked_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     _asked: float = 0.0
 
@@ -61,12 +52,16 @@ class Watch:
         """Return the time by the database's clock."""
         return self._asked_at + timedelta(seconds=self.boottime() - self._asked)
 
-    def may_start(self, blast: BlastId) -> bool:
-        """Tell whether a message of *blast* may begin: it runs, and we hold leases."""
-        found = self.running.get(blast)
+    def may_start(self, chunk: chunks.Chunk, seq: int) -> bool:
+        """Tell whether a message may begin: its blast runs, and we hold its chunk.
+
+        Asked right before MAIL, and again before the body.
+        """
+        found = self.running.get(chunk.blast_id)
         return (
             found is not None
-            and self.boottime() < self._leased_until
+            and self.leases.may_start(chunk, seq)
+            and self.boottime() < self._asked + STALE
             and self.now() < found.expires_at
         )
 
@@ -84,12 +79,16 @@ class Watch:
         The local deadline counts from before the question was asked.
         """
         before = self.boottime()
+        held = self.leases.held()
         async with database.transaction(self.pool) as tx:
-            await processes.beat(tx, self.owner)
-            await chunks.renew(tx, owner=self.owner, lease=LEASE)
+            # In the order of the settler, who writes to the same rows.
+            kept = await chunks.renew(tx, held, owner=self.owner, lease=LEASE)
             await lanes.renew_slots(tx, owner=self.owner, lease=LEASE)
+            await processes.beat(tx, self.owner)
             self.is_outdated = await migrate.is_outdated(tx)
-        self._leased_until = before + LEASE.total_seconds() - MARGIN
+        lost = self.leases.renewed(held, kept, asked=before)
+        if lost:
+            log.warning("leases.lost", chunks=[chunk.id for chunk in lost])
 
     async def look(self) -> None:
         """Ask which blasts run, and about whom something changed."""

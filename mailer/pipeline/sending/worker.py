@@ -20,8 +20,9 @@ from mailer.core.delivery import BlastId
 from mailer.pipeline.sending import content, recovery
 from mailer.pipeline.sending.carrier import Carrier, Plan
 from mailer.pipeline.sending.content import Content, House
+from mailer.pipeline.sending.leases import LEASE, Leases
 from mailer.pipeline.sending.settler import Settler
-from mailer.pipeline.sending.watch import LEASE, Watch, pause
+from mailer.pipeline.sending.watch import Watch, pause
 from mailer.store import chunks, database, lanes, processes
 
 IDLE = 0.2  # seconds between two looks for work; a new worker has some within 1 s
@@ -105,6 +106,7 @@ class Worker:
 
     async def _take(self, lane: lanes.Wanted) -> tuple[int, chunks.Chunk] | None:
         """Take a connection of *lane* and a chunk for it; None: somebody was faster."""
+        asked = self.watch.boottime()
         async with database.transaction(self.pool) as tx:
             slot = await lanes.take_slot(
                 tx,
@@ -119,14 +121,29 @@ class Worker:
             if chunk is None:
                 await lanes.give_slot(tx, slot)
                 return None
-            return slot, chunk
+        self._hold(lane, chunk, asked=asked)
+        return slot, chunk
 
     async def _lease(
         self, tx: database.Connection, lane: lanes.Wanted
     ) -> chunks.Chunk | None:
         return await chunks.lease(
-            tx, provider=lane.provider, pool=lane.pool, owner=self.owner, lease=LEASE
+            tx,
+            provider=lane.provider,
+            pool=lane.pool,
+            owner=self.owner,
+            lease=LEASE,
+            window=self.watch.leases.window(
+                lane.provider, per_second=self._rate(lane).per_second
+            ),
         )
+
+    def _hold(self, lane: lanes.Wanted, chunk: chunks.Chunk, *, asked: float) -> None:
+        rate = self._rate(lane).per_second
+        self.watch.leases.take(chunk, asked=asked, per_second=rate)
+
+    def _rate(self, lane: lanes.Wanted) -> provider.Rate:
+        return self._plan(lane).lane.rate
 
     async def _carry(self, lane: lanes.Wanted, slot: int, first: chunks.Chunk) -> None:
         """Carry chunk after chunk over one connection, then give it back."""
@@ -145,8 +162,11 @@ class Worker:
                 may_go_on = await carrier.carry(chunk, held)
                 chunk = None
                 if may_go_on and not self.stop.is_set():
+                    asked = self.watch.boottime()
                     async with database.transaction(self.pool) as tx:
                         chunk = await self._lease(tx, lane)
+                    if chunk is not None:
+                        self._hold(lane, chunk, asked=asked)
         except errors.Unavailable as error:
             log.warning("carrier.away", error=str(error))
         finally:
@@ -225,8 +245,9 @@ async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> Non
                 pid=os.getpid(),
                 fingerprint=setup.fingerprint,
             )
-        watch = Watch(pool=pool, owner=owner)
-        settler = Settler(pool=pool, owner=owner)
+        leases = Leases()
+        watch = Watch(pool=pool, owner=owner, leases=leases)
+        settler = Settler(pool=pool, owner=owner, leases=leases)
         await watch.renew()
         await watch.look()
         worker = Worker(

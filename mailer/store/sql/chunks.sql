@@ -1,8 +1,13 @@
 -- name: lease
--- Take the first ready chunk for a lane, of the most urgent running blast.
+-- Take the first ready chunk for a lane, of the most urgent running blast; its first
+-- messages may be started at once.
 UPDATE chunk c
 SET state = 'leased', owner = :owner, epoch = c.epoch + 1,
-    lease_until = clock_timestamp() + :lease
+    lease_until = clock_timestamp() + :lease,
+    started_through = CASE
+        WHEN c.seqs IS NULL THEN LEAST(c.last_seq, c.first_seq + :window::integer - 1)
+        ELSE c.seqs[LEAST(:window::integer, cardinality(c.seqs))]
+    END
 FROM (
     SELECT ready.id
     FROM blast b
@@ -21,7 +26,7 @@ FROM (
 ) AS next
 WHERE c.id = next.id
 RETURNING c.id, c.blast_id, c.round, c.provider, c.pool, c.attempt, c.first_seq,
-          c.last_seq, c.seqs, c.epoch;
+          c.last_seq, c.seqs, c.epoch, c.started_through;
 
 -- name: rows
 -- Read the people of a chunk that are still owed a message, and who must not get it.
@@ -43,16 +48,36 @@ WHERE d.blast_id = :blast AND d.seq BETWEEN :first AND :last
   AND d.state IN ('owed', 'deferred') AND d.attempts = :attempt
 ORDER BY d.seq;
 
--- name: finish
--- Nothing of a chunk is left to do.
-UPDATE chunk SET state = 'done', owner = NULL, lease_until = NULL
-WHERE id = :id AND owner = :owner AND epoch = :epoch;
-
--- name: release
--- Give a chunk back; what was settled of it stays settled.
-UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL,
-                 start_at = GREATEST(start_at, mailer_now() + :wait)
-WHERE id = :id AND owner = :owner AND epoch = :epoch;
+-- name: move
+-- Finish chunks, give them back, or go further in them; say which were still ours.
+-- All in one order, so that nobody waits for each other in a circle.  Going further
+-- needs a lease that holds; the rest is allowed to a late owner too.
+WITH told AS (
+    SELECT id, epoch, state, wait, through
+    FROM unnest(
+        :ids::bigint[], :epochs::integer[], :states::chunk_state[], :waits::interval[],
+        :throughs::integer[]
+    ) AS t (id, epoch, state, wait, through)
+), ours AS (
+    SELECT c.id
+    FROM chunk c JOIN told ON told.id = c.id AND told.epoch = c.epoch
+    WHERE c.owner = :owner
+    ORDER BY c.id
+    FOR UPDATE OF c
+)
+UPDATE chunk c
+SET state = told.state,
+    owner = CASE WHEN told.state = 'leased' THEN c.owner END,
+    lease_until = CASE WHEN told.state = 'leased' THEN c.lease_until END,
+    started_through = CASE WHEN told.state = 'leased'
+                           THEN GREATEST(c.started_through, told.through) END,
+    lost_at = NULL,
+    start_at = GREATEST(c.start_at, mailer_now() + told.wait)
+FROM told JOIN ours ON ours.id = told.id
+WHERE c.id = told.id AND c.owner = :owner AND c.epoch = told.epoch
+  AND (told.state <> 'leased'
+       OR (c.lost_at IS NULL AND c.lease_until > clock_timestamp()))
+RETURNING c.id, c.epoch;
 
 -- name: retry
 -- Gather deferred rows into a chunk that is due later.
@@ -64,13 +89,26 @@ VALUES (
 );
 
 -- name: renew
--- Keep the leases of a process that is alive.
-UPDATE chunk SET lease_until = clock_timestamp() + :lease
-WHERE owner = :owner AND state = 'leased';
+-- Keep the leases of a process that is alive, and say which; what has lapsed is lost.
+WITH told AS (
+    SELECT id, epoch FROM unnest(:ids::bigint[], :epochs::integer[]) AS t (id, epoch)
+), ours AS (
+    SELECT c.id
+    FROM chunk c JOIN told ON told.id = c.id AND told.epoch = c.epoch
+    WHERE c.owner = :owner AND c.state = 'leased'
+    ORDER BY c.id
+    FOR UPDATE OF c
+)
+UPDATE chunk c SET lease_until = clock_timestamp() + :lease
+FROM told JOIN ours ON ours.id = told.id
+WHERE c.id = told.id AND c.owner = :owner AND c.epoch = told.epoch
+  AND c.lost_at IS NULL AND c.lease_until > clock_timestamp()
+RETURNING c.id, c.epoch;
 
 -- name: reclaim
 -- Give back every chunk of a process that is known to be dead.
-UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL
+UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL,
+                 started_through = NULL, lost_at = NULL
 WHERE owner = :owner AND state = 'leased';
 
 -- name: left

@@ -51,8 +51,9 @@ RETURNING id;
 DELETE FROM slot WHERE id = :id;
 
 -- name: renew_slots
--- Keep the connections of a process that is alive.
-UPDATE slot SET lease_until = clock_timestamp() + :lease WHERE owner = :owner;
+-- Keep the connections of a process that is alive; one that lapsed is another's now.
+UPDATE slot SET lease_until = clock_timestamp() + :lease
+WHERE owner = :owner AND lease_until > clock_timestamp();
 
 -- name: drop_slots
 -- Forget the connections of a process that is gone.
