@@ -26,6 +26,9 @@ class _Server(socketserver.ThreadingUDPServer):
     daemon_threads = True
     zone: Mapping[str, list[str]]
     refused: frozenset[str]
+    silent: frozenset[str]
+    ttl: int
+    asked: list[str]
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -39,12 +42,21 @@ class _Handler(socketserver.BaseRequestHandler):
         (asked,) = question.question
         name = asked.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(asked.rdtype)
+        server.asked.append(f"{name} {kind}")
+        if name in server.silent:
+            return
         records = server.zone.get(f"{name} {kind}", [])
         if records:
             answer.answer.append(
-                dns.rrset.from_text(asked.name, 60, "IN", kind, *records)
+                dns.rrset.from_text(asked.name, server.ttl, "IN", kind, *records)
             )
-        elif not any(key.split()[0] == name for key in server.zone):
+        else:  # RFC 2308 §3: for how long there is nothing
+            answer.authority.append(
+                dns.rrset.from_text(
+                    ".", server.ttl, "IN", "SOA", f". . 1 1 1 1 {server.ttl}"
+                )
+            )
+        if not any(key.split()[0] == name for key in server.zone):
             answer.set_rcode(dns.rcode.NXDOMAIN)
         if name in server.refused:
             answer.set_rcode(dns.rcode.SERVFAIL)
@@ -52,11 +64,25 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def serving(zone: Mapping[str, list[str]], *, refused: str = "") -> Iterator[str]:
-    """Answer from *zone* inside the block; yield the address to ask."""
+def serving(
+    zone: Mapping[str, list[str]],
+    *,
+    refused: str = "",
+    silent: str = "",
+    ttl: int = 60,
+    asked: list[str] | None = None,
+) -> Iterator[str]:
+    """Answer from *zone* inside the block; yield the address to ask.
+
+    SERVFAIL for the names in *refused*, nothing at all for those in *silent*; what
+    was asked is added to *asked*.
+    """
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.zone = zone
         server.refused = frozenset(refused.split())
+        server.silent = frozenset(silent.split())
+        server.ttl = ttl
+        server.asked = [] if asked is None else asked
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

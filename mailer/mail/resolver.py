@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
+import dns.name
 import dns.nameserver
 import dns.rdatatype
 import dns.resolver
@@ -17,10 +20,33 @@ from mailer import errors
 LIFETIME = 5.0  # seconds for one question, with all servers and tries
 
 
+class Silent(errors.Unavailable):
+    """No resolver answered in time: theirs, or ours, cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the DNS says: no records is an answer too (RFC 2308)."""
+
+    records: Sequence[Any] = ()
+    is_known: bool = True  # False: there is no such name (NXDOMAIN)
+    seconds: float = 0.0  # for how long this holds, said when it was asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mx:
+    """One host that takes mail for a domain; "" says that it takes none."""
+
+    preference: int
+    host: str
+
+
 class Resolver:
     """Asks the resolvers given, else those of the system."""
 
-    def __init__(self, servers: Sequence[tuple[str, int]] = ()) -> None:
+    def __init__(
+        self, servers: Sequence[tuple[str, int]] = (), *, is_caching: bool = True
+    ) -> None:
         try:
             self._dns = dns.asyncresolver.Resolver(configure=not servers)
         except dns.resolver.NoResolverConfiguration as error:
@@ -30,7 +56,8 @@ class Resolver:
             self._dns.nameservers = [
                 dns.nameserver.Do53Nameserver(host, port) for host, port in servers
             ]
-        self._dns.cache = dns.resolver.LRUCache()
+        if is_caching:
+            self._dns.cache = dns.resolver.LRUCache()
         self._dns.lifetime = LIFETIME
 
     async def txt(self, name: str) -> list[str]:
@@ -60,22 +87,48 @@ class Resolver:
         found = await self._ask(reverse.to_text(), dns.rdatatype.PTR)
         return [_plain(record.target) for record in found]
 
+    async def exchanges(self, name: str) -> tuple[list[Mx], Answer]:
+        """Return the MX hosts of *name* by preference, and what they stand in."""
+        answer = await self._answer(name, dns.rdatatype.MX)
+        hosts = [
+            Mx(preference=one.preference, host=_plain(one.exchange))
+            for one in answer.records
+        ]
+        hosts.sort(key=lambda one: (one.preference, one.host))
+        return hosts, answer
+
+    async def hosts(self, name: str, *, version: int) -> tuple[list[str], Answer]:
+        """Return the IPv4 or IPv6 addresses of *name*, and what they stand in."""
+        kind = dns.rdatatype.A if version == 4 else dns.rdatatype.AAAA
+        answer = await self._answer(name, kind)
+        return [str(one.address) for one in answer.records], answer
+
     async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> list[Any]:
         """Return the records, none if there are none.  Raises Unavailable."""
+        return list((await self._answer(name, kind)).records)
+
+    async def _answer(self, name: str, kind: dns.rdatatype.RdataType) -> Answer:
+        """Ask once.  Raises Unavailable when nobody can say."""
         try:
             answer = await self._dns.resolve(
                 name, kind, raise_on_no_answer=False, search=False
             )
-        except dns.resolver.NXDOMAIN:
-            return []
+        except dns.resolver.NXDOMAIN as error:
+            said: Mapping[dns.name.Name, dns.message.QueryMessage]
+            said = error.responses()  # type: ignore[no-untyped-call]  # not annotated
+            seconds = min(one.resolve_chaining().minimum_ttl for one in said.values())
+            return Answer(is_known=False, seconds=seconds)
         except dns.resolver.LifetimeTimeout as error:
             servers = ", ".join(str(one) for one in self._dns.nameservers)
             message = f"DNS cannot be asked about {name}: {servers} did not answer"
-            raise errors.Unavailable(message) from error
+            raise Silent(message) from error
         except (dns.exception.DNSException, OSError) as error:
             message = f"DNS cannot say what {name} is: {error}"
             raise errors.Unavailable(message) from error
-        return list(answer.rrset or ())
+        return Answer(
+            records=list(answer.rrset or ()),
+            seconds=answer.chaining_result.minimum_ttl,
+        )
 
 
 def _plain(name: object) -> str:

@@ -1,0 +1,318 @@
+"""Find the servers that take mail for a domain, for sources that send directly.
+
+RFC 5321 §5.1 (MX, implicit MX, order, loops), RFC 7505 (null MX), RFC 2308 (what is
+not there is remembered too).  MTA-STS (RFC 8461) and DANE (RFC 7672) are not done:
+which host is right, only the DNS says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from mailer import errors
+from mailer.core.bounce import Answered
+from mailer.core.delivery import Reply, Stage
+from mailer.mail import resolver
+
+HOSTS = 10  # of a domain that are tried
+ADDRESSES = 5  # of a host that are tried
+KNOWN = 10_000  # domains, and hosts, that are remembered
+AT_ONCE = 50  # domains that are asked about
+FLOOR, CAP = 60.0, 3600.0  # seconds for which an answer holds, whatever it says
+NO_CAP = 900.0  # … when it is that there is nothing: a typo may be corrected
+FAILED = 60.0  # seconds until the DNS is asked again about what it could not say
+SILENT = 5  # domains in a row without any answer: then it is not the domains
+DEAD = 60.0  # seconds in which a host that failed is tried after the others
+
+# What carries an IPv4 address in it could lead back to ourselves.
+_TUNNELS = tuple(
+    ipaddress.ip_network(one)
+    for one in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")
+)
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A server by its name, as its certificate should say it, and its addresses."""
+
+    name: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The hosts of a domain: best preference first, equal ones together."""
+
+    tiers: tuple[tuple[Host, ...], ...]
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return what domains have in common that may share a connection."""
+        return tuple(host.name for tier in self.tiers for host in tier)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One address of one host."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """How this machine is called: mail must not be handed to ourselves."""
+
+    names: frozenset[str] = frozenset()
+    addresses: frozenset[str] = frozenset()
+
+
+class Router:
+    """Knows the way to domains, and which hosts failed lately; one a process."""
+
+    def __init__(
+        self,
+        asked: resolver.Resolver,
+        *,
+        own: Own | None = None,
+        inside: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+        seed: int | None = None,
+    ) -> None:
+        """*inside* are networks that mail may go to although they are not public."""
+        self._resolver = asked
+        self._own = own or Own()
+        self._inside = tuple(ipaddress.ip_network(one) for one in inside)
+        self._clock = clock
+        self._random = random.Random(seed)  # noqa: S311 -- spreads load, hides nothing
+        self._routes: _Memory[Route | Answered] = _Memory(clock)
+        self._hosts: _Memory[_Found] = _Memory(clock)
+        self._dead: _Memory[bool] = _Memory(clock)
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._silent = 0  # domains in a row
+
+    async def route(self, domain: str) -> Route | Answered:
+        """Return where mail for *domain* (A-labels) goes, or what it gets instead.
+
+        556 5.1.10 for a null MX, 550 5.1.2 where there is no such domain, 550 5.4.4
+        without a usable address, 550 5.4.6 for a loop; 451 4.4.3 when the DNS cannot
+        say, which spends an attempt: so the wait grows while a domain is broken.
+        Raises Unavailable when it answers to nothing: then nobody is to blame.
+        """
+        domain = domain.lower().rstrip(".")
+        known = self._routes.get(domain)
+        if known is not None:
+            return known
+        lock = self._asking.setdefault(domain, asyncio.Lock())
+        async with lock:  # who comes second finds what the first one learned
+            known = self._routes.get(domain)
+            if known is None:
+                known = await self._learn(domain)
+        return known
+
+    def targets(
+        self, found: Route, *, source: str, version: int | None
+    ) -> list[Target]:
+        """Return the addresses to try for *source*, in order.
+
+        Hosts of one preference are shuffled each time (RFC 5321 §5.1); those that
+        failed in the last minute come last.  *version*: only IPv4 or IPv6.
+        """
+        targets = []
+        for tier in found.tiers:
+            for host in self._random.sample(tier, len(tier)):
+                usable = [one for one in host.addresses if _is_version(one, version)]
+                targets += [Target(host.name, one) for one in usable[:ADDRESSES]]
+        return sorted(targets, key=lambda one: self.is_dead(source, one))
+
+    def is_dead(self, source: str, target: Target) -> bool:
+        """Tell whether *target* failed for *source* in the last minute."""
+        return self._dead.get(f"{source} {target.address}") is not None
+
+    def bury(self, source: str, target: Target) -> None:
+        """Remember that *target* did not take a connection of *source*."""
+        self._dead.put(f"{source} {target.address}", value=True, seconds=DEAD)
+
+    # ── What is asked ───────────────────────────────────────────────────────
+
+    async def _learn(self, domain: str) -> Route | Answered:
+        try:
+            async with self._at_once:
+                found, seconds = await self._ask(domain)
+        except resolver.Silent as error:
+            self._silent += 1
+            if self._silent > SILENT:
+                raise
+            found, seconds = _answer(451, f"4.4.3 {error}"), FAILED
+        except errors.Unavailable as error:
+            self._silent = 0
+            found, seconds = _answer(451, f"4.4.3 {error}"), FAILED
+        else:
+            self._silent = 0
+        self._routes.put(domain, found, seconds)
+        return found
+
+    async def _ask(self, domain: str) -> tuple[Route | Answered, float]:
+        exchanges, said = await self._resolver.exchanges(domain)
+        no = _clamped(said.seconds, NO_CAP)
+        if not said.is_known:
+            return _answer(550, f"5.1.2 {domain}: no such domain (NXDOMAIN)"), no
+        named = [one for one in exchanges if one.host]
+        if exchanges and not named:
+            return _answer(556, f"5.1.10 {domain} takes no mail (null MX)"), no
+        # RFC 5321 §5.1: a domain without MX is its own; one with unusable MX is not.
+        chosen = self._first(named or [resolver.Mx(preference=0, host=domain)])
+        hosts = await self._addresses([one.host for one in chosen])
+        pairs = list(zip(chosen, hosts, strict=True))
+        loop = await self._loop(pairs)
+        ways = [
+            (one, found)
+            for one, found in pairs
+            if found.host and (loop is None or one.preference < loop)
+        ]
+        if ways:
+            seconds = min(said.seconds, *(found.seconds for _, found in ways))
+            return _route(ways), _clamped(seconds, CAP)
+        if loop is not None:
+            text = f"5.4.6 mail for {domain} loops back: its MX is this machine"
+            return _answer(550, text), no
+        unsaid = [found.trouble for found in hosts if found.trouble]
+        if unsaid:  # the first says what to look at
+            return _answer(451, f"4.4.3 {unsaid[0]}"), FAILED
+        if not named:
+            return _answer(550, f"5.1.2 {domain} has neither MX nor address"), no
+        why = "; ".join(found.why for found in hosts)[:300]
+        return _answer(550, f"5.4.4 no usable MX of {domain}: {why}"), no
+
+    def _first(self, found: Sequence[resolver.Mx]) -> list[resolver.Mx]:
+        """Return the hosts that are tried: a hostile domain may name hundreds."""
+        shuffled = self._random.sample(list(found), len(found))
+        return sorted(shuffled, key=lambda one: one.preference)[:HOSTS]
+
+    async def _addresses(self, names: Sequence[str]) -> list[_Found]:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(self._address(name)) for name in names]
+        return [one.result() for one in asked]
+
+    async def _address(self, name: str) -> _Found:
+        """Return the addresses of a host that mail may go to."""
+        known = self._hosts.get(name)
+        if known is not None:
+            return known
+        addresses: list[str] = []
+        held: dict[bool, list[float]] = {True: [], False: []}
+        try:
+            for version in (4, 6):
+                found, said = await self._resolver.hosts(name, version=version)
+                held[bool(found)].append(said.seconds)
+                addresses += found[: 10 * ADDRESSES]
+        except errors.Unavailable as error:
+            if not addresses:  # one kind of address is enough to go on
+                return _Found(trouble=str(error))
+            held[True].append(FAILED)
+        seconds = min(held[True] or held[False])  # that one kind lacks says little
+        usable = tuple(one for one in addresses if self._may_go_to(one))
+        made = _Found(
+            host=Host(name, usable) if usable else None,
+            why=f"{name} is {', '.join(addresses[:3]) or 'nowhere'}",
+            seconds=seconds,
+        )
+        self._hosts.put(name, made, _clamped(seconds, CAP if usable else NO_CAP))
+        return made
+
+    def _may_go_to(self, address: str) -> bool:
+        """Tell whether *address* is one of the Internet's, or allowed by hand.
+
+        Anybody can publish MX 127.0.0.1 or 10.0.0.1, sign up, and so have us speak
+        to servers that only we reach; RFC 1918 §3: such addresses mean nothing
+        outside.  A host without other addresses is one without addresses.
+        """
+        ip = ipaddress.ip_address(address)
+        if any(ip in network for network in self._inside):
+            return True
+        if ip.is_multicast or not ip.is_global:
+            return False
+        return ip.version == 4 or (
+            ip in _INTERNET_6 and not any(ip in tunnel for tunnel in _TUNNELS)
+        )
+
+    async def _loop(self, pairs: Sequence[tuple[resolver.Mx, _Found]]) -> int | None:
+        """Return the preference at which this machine is named; None: nowhere."""
+        own = set(self._own.addresses)
+        for name in sorted(self._own.names):
+            found = await self._address(name)
+            own.update(found.host.addresses if found.host else ())
+        mine = [
+            exchange.preference
+            for exchange, found in pairs
+            if exchange.host in self._own.names
+            or (found.host and own.intersection(found.host.addresses))
+        ]
+        return min(mine, default=None)
+
+
+_INTERNET_6 = ipaddress.ip_network("2000::/3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is known of a host: its usable addresses, or why there are none."""
+
+    host: Host | None = None
+    why: str = ""
+    seconds: float = FAILED
+    trouble: str = ""  # why nobody could say
+
+
+T = TypeVar("T")
+
+
+class _Memory(Generic[T]):
+    """Remembers values for a time, and the newest only when there are too many."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[float, T]] = OrderedDict()
+
+    def get(self, key: str) -> T | None:
+        until, value = self._kept.get(key, (0.0, None))
+        return value if self._clock() < until else None
+
+    def put(self, key: str, value: T, seconds: float) -> None:
+        self._kept.pop(key, None)
+        self._kept[key] = (self._clock() + seconds, value)
+        if len(self._kept) > KNOWN:
+            self._kept.popitem(last=False)
+
+
+def _route(ways: Sequence[tuple[resolver.Mx, _Found]]) -> Route:
+    tiers: dict[int, list[Host]] = {}
+    for exchange, found in sorted(
+        ways, key=lambda way: (way[0].preference, way[0].host)
+    ):
+        if found.host is not None:
+            tiers.setdefault(exchange.preference, []).append(found.host)
+    return Route(tuple(tuple(tier) for tier in tiers.values()))
+
+
+def _answer(code: int, text: str) -> Answered:
+    """Say in a server's place what it would say of the recipient."""
+    return Answered(stage=Stage.RCPT, reply=Reply(code=code, text=text))
+
+
+def _clamped(seconds: float, cap: float) -> float:
+    return min(max(seconds, FLOOR), cap)
+
+
+def _is_version(address: str, version: int | None) -> bool:
+    return version is None or (":" in address) == (version == 6)
