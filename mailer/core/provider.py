@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -120,6 +121,9 @@ class Tls(StrEnum):
 class Source:
     """What sends: a relay, or this machine straight to the MX hosts.
 
+    `address` is the local IP that it sends from, `certificate` and `key` are the
+    files by which this client says who it is.
+
     `connections`, `messages`, `rate` and `retry` replace those of the provider: a
     relay of one's own, the demo and the bench are not held to real speeds.
     """
@@ -133,6 +137,9 @@ class Source:
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     helo: str | None = None
+    address: str | None = None
+    certificate: str | None = None
+    key: str | None = None
     connections: int | None = None
     messages: int | None = None
     rate: Rate | None = None
@@ -147,6 +154,8 @@ class Source:
             if value is not None and not _HOST.fullmatch(value):
                 message = f'{name} "{value}": write a name like mail.example.org'
                 raise ValueError(message)
+        if self.address is not None:
+            _demand_address(self.address)
         for name in ("connections", "messages"):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= _MOST:
@@ -155,6 +164,16 @@ class Source:
         if self.retry == ():
             message = 'retry: write at least one wait, like ["15m"]'
             raise ValueError(message)
+
+
+def _demand_address(text: str) -> None:
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        ip = ipaddress.IPv4Address(0)
+    if ip.is_unspecified or ip.is_multicast:
+        message = f'address "{text}": write an IP address of this machine, 192.0.2.25'
+        raise ValueError(message)
 
 
 def hints(providers: Iterable[Provider]) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mailer import errors
 from mailer.core import bounce, provider, segment, signature, tracking
-from mailer.settings import dkim, document, secret
+from mailer.settings import dkim, document, secret, sources
 from mailer.settings.dns import Dns
 from mailer.settings.document import parse, read
 from mailer.settings.workspace import SETTINGS, existing, shipped
@@ -201,7 +201,9 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         public=file.public,
         private=file.private,
         links=file.links,
-        sources=_sources(file, environment=environment),
+        sources=sources.complete(
+            root, file.source, file=SETTINGS, environment=environment
+        ),
         providers=tuple(providers.provider.values()),
         bounces=bounce.Rules(rules=tuple(bounces.rule.values())),
         deadlines=deadlines.deadline,
@@ -277,25 +279,6 @@ def layered(
     return parse(values, into, file=str(path), places=places)
 
 
-def _sources(
-    file: File, *, environment: Mapping[str, str]
-) -> tuple[provider.Source, ...]:
-    """Give each source its password.  Raises Invalid for what cannot send yet."""
-    found = []
-    for source in file.source.values():
-        if source.kind is not provider.Kind.RELAY:
-            problem = errors.Problem(
-                file=str(SETTINGS),
-                key=f"source.{source.name}.kind",
-                message=f'"{source.kind}": this release sends by relays: write "relay"',
-            )
-            raise errors.Invalid([problem])
-        name = f"MAILER_SOURCE_{source.name.upper().replace('-', '_')}_PASSWORD"
-        password = secret.get(name, environment=environment)
-        found.append(dataclasses.replace(source, password=password))
-    return tuple(found)
-
-
 def _actblue(*, environment: Mapping[str, str]) -> Credentials | None:
     user = secret.get("MAILER_ACTBLUE_USER", environment=environment)
     password = secret.get("MAILER_ACTBLUE_PASSWORD", environment=environment)
@@ -313,7 +296,7 @@ def fingerprint(chosen: Settings) -> str:
         chosen.organization,
         chosen.public.url,
         chosen.links,
-        chosen.sources,  # without passwords: repr hides them
+        [sources.shared(one) for one in chosen.sources],  # repr hides passwords
         chosen.providers,
         chosen.bounces,
         chosen.deadlines,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +11,7 @@ from pathlib import Path
 from mailer import errors
 from mailer.core import signature
 from mailer.core.signature import Algorithm
-from mailer.settings import document
+from mailer.settings import document, secret
 
 FOLDER = Path(".mailer", "keys")
 BITS = 2048  # RFC 8301 §3.2
@@ -59,22 +58,11 @@ def keys(
 
 def _read(root: Path, signer: Signer) -> signature.Key:
     """Open a key file.  ValueError says what is wrong with it."""
-    path = root / signer.key
-    try:
-        mode = path.stat().st_mode
-        pem = path.read_bytes()
-    except FileNotFoundError:
-        message = (
-            f"{signer.key}: no such file: copy it here, or run `mailer keys dkim "
-            f"--domain {signer.domain} --selector {signer.selector}`"
-        )
-        raise ValueError(message) from None
-    except OSError as error:
-        message = f"{signer.key}: cannot be read: {error.strerror}"
-        raise ValueError(message) from None
-    if stat.S_IMODE(mode) & 0o077:
-        message = f"{signer.key}: others may read it: run `chmod 600 {path}`"
-        raise ValueError(message)
+    cure = (
+        "copy it here, or run `mailer keys dkim "
+        f"--domain {signer.domain} --selector {signer.selector}`"
+    )
+    pem = secret.private_file(root, signer.key, cure=cure)
     try:
         return signature.Key(
             name=signer.name,

@@ -10,13 +10,28 @@ PORT = 53
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dns:
-    """The resolvers that are asked; the system's if none is named."""
+    """The resolvers that are asked; the system's if none is named.
+
+    *inside* are networks that sources of kind direct may send to although they are
+    not public: of a test, or of an organisation that takes its own mail.
+    """
 
     servers: tuple[str, ...] = ()  # "192.0.2.53" or "192.0.2.53:5353"
+    inside: tuple[str, ...] = ()  # "10.1.0.0/16"
 
     def __post_init__(self) -> None:
         for one in self.servers:
             server(one)
+        for one in self.inside:
+            _network(one)
+
+
+def _network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        message = f'"{text}": write a network, "10.1.0.0/16" or "fd00:1::/32"'
+        raise ValueError(message) from None
 
 
 def server(text: str) -> tuple[str, int]:

@@ -33,6 +33,27 @@ def get(name: str, *, environment: Mapping[str, str]) -> str | None:
         raise errors.Invalid(message) from None
 
 
+def private_file(root: Path, path: Path, *, cure: str) -> bytes:
+    """Return what the file *path* below *root* holds, which nobody else may read.
+
+    ValueError says what is wrong; *cure* is what to do when there is no such file.
+    """
+    full = root / path
+    try:
+        mode = full.stat().st_mode
+        held = full.read_bytes()
+    except FileNotFoundError:
+        message = f"{path}: no such file: {cure}"
+        raise ValueError(message) from None
+    except OSError as error:
+        message = f"{path}: cannot be read: {error.strerror}"
+        raise ValueError(message) from None
+    if stat.S_IMODE(mode) & 0o077:
+        message = f"{path}: others may read it: run `chmod 600 {full}`"
+        raise ValueError(message)
+    return held
+
+
 def ring(root: Path, *, environment: Mapping[str, str]) -> tracking.Ring:
     """Return the keys of tokens: MAILER_TRACKING_KEYS, else the workspace's file.
 

@@ -67,13 +67,13 @@ def test_an_address_that_is_not_ascii_is_not_repeated() -> None:
 
 @given(st.text(min_size=1, max_size=100))
 def test_any_id_is_one_word_that_reads_back(text: str) -> None:
-    mail, _rcpt = said(Wish(id=text.encode("utf-8", "replace").decode()), DSN)
+    mail, _rcpt = said(Wish(id=text), DSN)
     match = re.fullmatch(
         r"MAIL FROM:<team@example\.org> RET=HDRS ENVID=([!-~]+)\r\n", mail
     )
     assert match
     raw = re.sub(rb"\+([0-9A-F]{2})", _byte, match[1].encode())
-    assert raw.decode() == text.encode("utf-8", "replace").decode()
+    assert raw.decode() == text
 
 
 def _byte(match: re.Match[bytes]) -> bytes:

@@ -5,17 +5,13 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +20,7 @@ from mailer.core.delivery import Reply, Stage
 from mailer.core.provider import Source, Tls
 from mailer.mail import header, mime, smtp
 from mailer.mail.session import Limits
+from tests import certificates
 from tests import sink as sinks
 from tests.sink import Act, Then
 
@@ -42,12 +39,14 @@ class Relay:
     envelopes: list[Envelope] = field(default_factory=list)
     encrypted: list[bool] = field(default_factory=list)
     users: list[bytes] = field(default_factory=list)
+    names: list[tuple[str, str]] = field(default_factory=list)  # address, HELO
 
     async def handle_DATA(  # noqa: N802 - aiosmtpd's hook name
         self, _server: SMTP, session: Any, envelope: Envelope
     ) -> str:
         self.envelopes.append(envelope)
         self.encrypted.append(session.ssl is not None)
+        self.names.append((session.peer[0], session.host_name))
         return "250 2.0.0 Queued"
 
     def check(self, _s: Any, _n: Any, _e: Any, _m: str, data: Any) -> AuthResult:
@@ -62,44 +61,28 @@ class Relay:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate of 127.0.0.1 with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    start = datetime(2020, 1, 1, tzinfo=UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=36500))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    """A self-signed certificate of 127.0.0.1 and mx.test, with its key."""
     file = tmp_path_factory.mktemp("tls") / "server.pem"
-    file.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return file
+    return certificates.make(file, "127.0.0.1", "mx.test")
 
 
 @asynccontextmanager
-async def relaying(certificate: Path | None) -> AsyncIterator[Relay]:
+async def relaying(
+    certificate: Path | None,
+    *,
+    clients: Path | None = None,
+    address: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[Relay]:
+    """Serve; *clients* is the certificate that a client must show."""
     relay, loop = Relay(), asyncio.get_running_loop()
     context = None
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
+        if clients is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(clients)
     server = await loop.create_server(
         lambda: SMTP(
             relay,
@@ -109,8 +92,8 @@ async def relaying(certificate: Path | None) -> AsyncIterator[Relay]:
             auth_require_tls=context is not None,
             authenticator=relay.check,
         ),
-        "127.0.0.1",
-        0,
+        address,
+        port,
     )
     relay.port = server.sockets[0].getsockname()[1]
     async with server:
@@ -198,6 +181,29 @@ async def test_a_password_is_not_sent_in_clear_text_over_a_network() -> None:
     assert isinstance(end, Lost)
     assert end.stage is Stage.AUTH
     assert "no password without TLS" in end.reason
+
+
+async def test_a_relay_that_asks_who_we_are_is_shown_our_certificate(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    ours = str(certificates.make(tmp_path / "ours.pem", "mailer.test"))
+    wrong = str(certificates.make(tmp_path / "wrong.pem", "mailer.test"))
+    async with relaying(certificate, clients=Path(ours)) as relay:
+        nameless = replace(relay.source, tls=Tls.REQUIRED)
+        known = replace(nameless, certificate=ours, key=ours)
+
+        assert isinstance(await sent(known), Answered)
+        for stranger in (nameless, replace(known, certificate=wrong, key=wrong)):
+            assert (await refused(stranger)).stage is Stage.TLS
+        assert relay.encrypted == [True]
+
+
+async def test_a_source_sends_from_its_address() -> None:
+    async with relaying(None) as relay:
+        here = replace(relay.source, tls=Tls.NONE, address="127.0.0.7")
+        assert isinstance(await sent(here), Answered)
+        assert relay.names == [("127.0.0.7", "mailer.test")]
 
 
 # ── Doors that stay closed ──────────────────────────────────────────────────
