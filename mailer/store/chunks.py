@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from mailer import errors
 from mailer.core.delivery import BlastId, SubscriberId
 from mailer.store import database
 from mailer.store.deliveries import Predicate
@@ -86,8 +87,10 @@ async def lease(
         lease=lease,
         window=window,
     )
-    if row is None:
-        return None
+    return None if row is None else _chunk(row)
+
+
+def _chunk(row: database.Row) -> Chunk:
     seqs = row["seqs"]
     return Chunk(**{**row, "seqs": None if seqs is None else tuple(seqs)})
 
@@ -178,6 +181,58 @@ async def renew(
 async def reclaim(tx: database.Connection, *, owner: str) -> int:
     """Give back the chunks of a process that is known to be dead; return how many."""
     return await tx.run(SQL["reclaim"], owner=owner)
+
+
+async def let_go(tx: database.Connection, *, owner: str, known: Sequence[Chunk]) -> int:
+    """Give back what *owner* was leased and does not know of; return how many.
+
+    Only what has lapsed: who holds a chunk knows of it long before.
+    """
+    return await tx.run(SQL["let_go"], owner=owner, known=[chunk.id for chunk in known])
+
+
+async def split(tx: database.Connection, *, limit: int) -> tuple[int, int]:
+    """Take back what lapsed owners cannot have started; return chunks lost and new.
+
+    Any number of processes may do it at once.
+    """
+    row = await tx.row(SQL["split"], limit=limit)
+    assert row is not None
+    return row["heads"], row["tails"]
+
+
+async def overdue(
+    tx: database.Connection, *, patience: timedelta, limit: int
+) -> list[Chunk]:
+    """Return lost chunks whose leases ended *patience* ago, or longer."""
+    rows = await tx.rows(SQL["overdue"], patience=patience, limit=limit)
+    return [_chunk(row) for row in rows]
+
+
+async def held_by(tx: database.Connection, owner: str) -> list[Chunk]:
+    """Return what *owner* holds, also what is lost."""
+    return [_chunk(row) for row in await tx.rows(SQL["held_by"], owner=owner)]
+
+
+async def unanswered(tx: database.Connection, chunk: Chunk) -> list[int]:
+    """Return which messages of *chunk* may have been started and have no end."""
+    rows = await tx.rows(
+        SQL["unanswered"],
+        blast=chunk.blast_id,
+        first=chunk.first_seq,
+        last=chunk.last_seq,
+        through=chunk.started_through,
+        seqs=chunk.seqs,
+        attempt=chunk.attempt,
+    )
+    return [row["seq"] for row in rows]
+
+
+async def end_lost(tx: database.Connection, chunk: Chunk) -> None:
+    """End a lost chunk.  Raises Conflict when its owner, or its journal, was faster."""
+    if not await tx.run(SQL["end_lost"], id=chunk.id, epoch=chunk.epoch):
+        message = f"chunk {chunk.id} is not lost any more"
+        raise errors.Conflict(message)
 
 
 async def left(tx: database.Connection, blast: BlastId) -> int:

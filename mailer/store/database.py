@@ -33,6 +33,9 @@ _LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
     asyncpg.InsufficientResourcesError,  # disk full, out of memory
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a failover
+    asyncpg.DeadlockDetectedError,  # we were chosen to give way: once more
+    TimeoutError,  # a statement took longer than `COMMAND_TIMEOUT`
 )
 
 # What asyncpg raises for an address that is wrong or a server that refuses us.

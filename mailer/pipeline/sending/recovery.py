@@ -1,4 +1,10 @@
-"""What dead workers left: their journals are settled, their chunks go on."""
+"""What workers that are gone left behind: it goes on, or is said to be in doubt.
+
+Of a dead worker of this machine the journal is settled, and its chunks go on.  Of one
+that is gone with its machine, or hangs, the lease runs out: what it cannot have
+started goes on at once; what it may have started waits for the worker itself, for
+its journal, or until no answer can come any more, and is in doubt then.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +20,81 @@ import structlog
 from mailer import errors, spool
 from mailer.core.delivery import BlastId, State
 from mailer.pipeline.sending import journal
+from mailer.pipeline.sending.leases import Leases
 from mailer.pipeline.sending.watch import pause
-from mailer.store import chunks, database, deliveries, lanes, processes
+from mailer.store import blasts, chunks, database, deliveries, lanes, processes
 
-EVERY = 5.0  # seconds between two looks for journals of the dead
+EVERY = 2.0  # seconds between two looks for those that are gone
 SOON = timedelta(seconds=60)  # until a message is tried again whose retry was lost
+AT_ONCE = 100  # chunks taken back in one transaction
+# A server has 10 minutes to answer the final dot (RFC 5321 §4.5.3.2.6); the lease
+# ended after the last one could be written.
+PATIENCE = timedelta(seconds=660)
+GONE = "its worker is gone: nobody saw a reply"
 
 log = structlog.get_logger()
 
 
-async def run(pool: database.Pool, journals: Path, stop: asyncio.Event) -> None:
-    """Take over from workers of this machine that die, until *stop*."""
+async def run(
+    pool: database.Pool,
+    journals: Path,
+    stop: asyncio.Event,
+    *,
+    owner: str,
+    leases: Leases,
+) -> None:
+    """Take over from workers that are gone, until *stop*."""
     while not stop.is_set():
         await pause(stop, EVERY)
         try:
             await recover(pool, journals)
+            await reclaim(pool, owner=owner, leases=leases)
         except (errors.Unavailable, OSError) as error:
             log.warning("recovery.away", error=str(error))
+
+
+async def reclaim(pool: database.Pool, *, owner: str, leases: Leases) -> None:
+    """Let go on what lapsed owners cannot have started; doubt what is too late.
+
+    Any number of processes may do so at once.
+    """
+    async with database.transaction(pool) as tx:
+        await chunks.let_go(tx, owner=owner, known=leases.known())
+        lost, new = await chunks.split(tx, limit=AT_ONCE)
+    if lost:
+        log.warning("chunks.lost", chunks=lost, going_on=new)
+    async with database.connection(pool) as tx:
+        overdue = await chunks.overdue(tx, patience=PATIENCE, limit=AT_ONCE)
+    for chunk in overdue:
+        await _give_up(pool, chunk)
+
+
+async def _give_up(pool: database.Pool, chunk: chunks.Chunk) -> None:
+    """Say that what may have been started of a lost chunk is in doubt."""
+    try:
+        async with database.transaction(pool) as tx:
+            # Deliveries before chunks, as the settler does.
+            doubts = await _doubt(tx, chunk, why=GONE)
+            await chunks.end_lost(tx, chunk)
+    except errors.Conflict:
+        return
+    log.warning("chunk.given_up", blast=chunk.blast_id, doubts=doubts)
+
+
+async def _doubt(tx: database.Connection, chunk: chunks.Chunk, *, why: str) -> int:
+    """Put in doubt what may have been started of *chunk*; return how many."""
+    now = await blasts.clock(tx)
+    results = [
+        deliveries.Result(
+            seq=seq,
+            state=State.IN_DOUBT,
+            attempts=chunk.attempt + 1,
+            at=now,
+            reply=why,
+        )
+        for seq in await chunks.unanswered(tx, chunk)
+    ]
+    return len(await deliveries.settle(tx, chunk.blast_id, results))
 
 
 async def recover(pool: database.Pool, journals: Path) -> int:

@@ -285,7 +285,15 @@ async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
     async with asyncio.TaskGroup() as parts:
         parts.create_task(watch.run(carried))
         parts.create_task(settler.run(carried))
-        parts.create_task(recovery.run(worker.pool, worker.setup.journals, worker.stop))
+        parts.create_task(
+            recovery.run(
+                worker.pool,
+                worker.setup.journals,
+                worker.stop,
+                owner=worker.owner,
+                leases=watch.leases,
+            )
+        )
         try:
             await worker.lead()
         finally:

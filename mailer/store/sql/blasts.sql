@@ -112,10 +112,11 @@ WHERE state IN ('testing', 'deciding', 'sending')
 ORDER BY id;
 
 -- name: unclosed
--- List the blasts that a person or the clock ended while messages were owed.
+-- List the blasts that a person or the clock ended while messages were owed; what is
+-- leased or lost ends by itself, or comes back here.
 SELECT name FROM blast b
 WHERE state IN ('cancelled', 'expired')
-  AND EXISTS (SELECT FROM chunk c WHERE c.blast_id = b.id AND c.state <> 'done')
+  AND EXISTS (SELECT FROM chunk c WHERE c.blast_id = b.id AND c.state = 'ready')
 ORDER BY id;
 
 -- name: clock

@@ -111,6 +111,79 @@ UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL,
                  started_through = NULL, lost_at = NULL
 WHERE owner = :owner AND state = 'leased';
 
+-- name: let_go
+-- Give back what a process was given and never heard of: its answer was lost.
+UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL,
+                 started_through = NULL, lost_at = NULL
+WHERE owner = :owner AND state = 'leased' AND lease_until < clock_timestamp()
+  AND id <> ALL(:known::bigint[]);
+
+-- name: split
+-- Take back what lapsed owners cannot have started; the rest keeps its owner and waits.
+WITH lapsed AS (
+    SELECT id, blast_id, round, provider, pool, start_at, attempt, last_seq, seqs,
+           COALESCE(started_through, last_seq) AS through
+    FROM chunk
+    WHERE state = 'leased' AND lost_at IS NULL AND lease_until < clock_timestamp()
+    ORDER BY id
+    LIMIT :limit
+    FOR UPDATE SKIP LOCKED
+), tail AS (
+    INSERT INTO chunk (
+        blast_id, round, provider, pool, start_at, attempt, first_seq, last_seq, seqs
+    )
+    SELECT blast_id, round, provider, pool, start_at, attempt,
+           COALESCE(rest.seqs[1], through + 1), last_seq, rest.seqs
+    FROM lapsed CROSS JOIN LATERAL (
+        SELECT array_agg(seq ORDER BY seq) AS seqs
+        FROM unnest(lapsed.seqs) AS s (seq) WHERE seq > through
+    ) AS rest
+    WHERE through < last_seq
+    ORDER BY id
+    RETURNING id
+), head AS (
+    UPDATE chunk c
+    SET lost_at = clock_timestamp(),
+        last_seq = LEAST(c.last_seq, lapsed.through),
+        seqs = (SELECT array_agg(seq ORDER BY seq)
+                FROM unnest(c.seqs) AS s (seq) WHERE seq <= lapsed.through)
+    FROM lapsed
+    WHERE c.id = lapsed.id
+    RETURNING c.id
+)
+SELECT (SELECT count(*) FROM head) AS heads, (SELECT count(*) FROM tail) AS tails;
+
+-- name: overdue
+-- List lost chunks of which no answer can come any more.
+SELECT id, blast_id, round, provider, pool, attempt, first_seq, last_seq, seqs, epoch,
+       COALESCE(started_through, last_seq) AS started_through
+FROM chunk
+WHERE lost_at IS NOT NULL AND lease_until < clock_timestamp() - :patience::interval
+ORDER BY id
+LIMIT :limit;
+
+-- name: held_by
+-- List what a process holds, also what is lost.
+SELECT id, blast_id, round, provider, pool, attempt, first_seq, last_seq, seqs, epoch,
+       COALESCE(started_through, last_seq) AS started_through
+FROM chunk
+WHERE owner = :owner AND state = 'leased'
+ORDER BY id;
+
+-- name: unanswered
+-- List what of a chunk may have been started, and what became of it nobody knows.
+SELECT seq FROM delivery
+WHERE blast_id = :blast AND seq BETWEEN :first AND LEAST(:last::integer, :through::integer)
+  AND (:seqs::integer[] IS NULL OR seq = ANY(:seqs::integer[]))
+  AND state IN ('owed', 'deferred', 'expired', 'cancelled') AND attempts = :attempt
+ORDER BY seq;
+
+-- name: end_lost
+-- Nothing more is expected of a lost chunk, unless its owner was faster.
+UPDATE chunk SET state = 'done', owner = NULL, lease_until = NULL,
+                 started_through = NULL, lost_at = NULL
+WHERE id = :id AND epoch = :epoch AND lost_at IS NOT NULL;
+
 -- name: left
 -- Count the chunks of a blast that are not done.
 SELECT count(*) FROM chunk WHERE blast_id = :blast AND state <> 'done';
