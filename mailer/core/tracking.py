@@ -94,18 +94,39 @@ def seal(ring: Ring, purpose: Purpose, token: Token) -> str:
 
     Raises Invalid when a number is out of range or the values are too long.
     """
-    if not 0 <= token.subscriber < 1 << 40:
-        raise errors.Invalid(f"token: subscriber {token.subscriber} is not in 40 bits")
-    high, low = divmod(token.subscriber, 1 << 32)
-    try:
-        plain = _HEAD.pack(token.blast, high, low, token.link)
-    except struct.error as error:
-        message = f"token: blast {token.blast}, link {token.link}: out of range"
-        raise errors.Invalid(message) from error
-    if token.values:
-        plain += _pack(token.values)
-    sealed = _cipher(ring.keys[ring.current]).encrypt(plain, _ASSOCIATED[purpose])
-    return _write(purpose, bytes((ring.current,)) + sealed)
+    sealer = Sealer(ring, blast=token.blast)
+    return sealer.seal(purpose, token.subscriber, token.link, token.values)
+
+
+class Sealer:
+    """Seals the tokens of one blast: what they share is worked out once."""
+
+    def __init__(self, ring: Ring, *, blast: int) -> None:
+        self._blast = blast
+        self._id = bytes((ring.current,))
+        self._encrypt = _cipher(ring.keys[ring.current]).encrypt
+
+    def seal(
+        self,
+        purpose: Purpose,
+        subscriber: int,
+        link: int = 0,
+        values: tuple[str, ...] = (),
+    ) -> str:
+        """Write a token, as the function `seal` does.  Raises Invalid as it does."""
+        if not 0 <= subscriber < 1 << 40:
+            raise errors.Invalid(f"token: subscriber {subscriber} is not in 40 bits")
+        try:
+            plain = _HEAD.pack(
+                self._blast, subscriber >> 32, subscriber & 0xFFFFFFFF, link
+            )
+        except struct.error as error:
+            message = f"token: blast {self._blast}, link {link}: out of range"
+            raise errors.Invalid(message) from error
+        if values:
+            plain += _pack(values)
+        sealed = self._id + self._encrypt(plain, _ASSOCIATED[purpose])
+        return _write(purpose, sealed)
 
 
 def unseal(ring: Ring, purpose: Purpose, text: str) -> Token:

@@ -10,10 +10,10 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
-from mailer.core import money, signature, tracking
+from mailer.core import money, signature
 from mailer.core.delivery import BlastId
 from mailer.core.subscriber import Giving, Subscriber
-from mailer.core.tracking import Purpose, Ring, Token
+from mailer.core.tracking import Purpose, Ring, Sealer
 from mailer.mail import dkim, header, mime, template
 
 _FIELDS = (
@@ -120,6 +120,7 @@ class Composer:
             ),
             feedback_id=feedback_id(blast, variant=variant, domain=self.domain),
         )
+        self._sealer = Sealer(blast.ring, blast=blast.id)
         self._shared: dict[str, Any] = {
             **blast.organization,
             "blast_name": blast.name,
@@ -189,21 +190,17 @@ class Composer:
         base = f"{self.blast.public_url}/c/"
         # A link whose values the person lacks is left out: the template fails if it
         # shows it after all.
+        seal = self._sealer.seal
         for index, values in self.renderer.values(known).items():
-            token = Token(
-                blast=self.blast.id, subscriber=person.id, link=index, values=values
-            )
-            known[f"link_{index}"] = base + tracking.seal(
-                self.blast.ring, Purpose.CLICK, token
-            )
+            token = seal(Purpose.CLICK, person.id, index, values)
+            known[f"link_{index}"] = base + token
         return known
 
     def _urls(self, subscriber: int) -> dict[str, str]:
         """Return the URLs that the header or the template shows."""
-        ring, base = self.blast.ring, self.blast.public_url
-        token = Token(blast=self.blast.id, subscriber=subscriber)
+        seal, base = self._sealer.seal, self.blast.public_url
         return {
-            name: f"{base}/{place}/{tracking.seal(ring, purpose, token)}"
+            name: f"{base}/{place}/{seal(purpose, subscriber)}"
             for name, place, purpose in self._shown
         }
 

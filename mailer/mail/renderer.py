@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -57,18 +56,22 @@ class Renderer:
 
     def render(self, context: Mapping[str, object]) -> Rendered:
         """Render for one person.  Raises Invalid that names what is undefined."""
-        with _told():
+        try:
             return Rendered(
                 subject=self._subject(context),
                 preheader=self._preheader(context),
                 html=self._html(context),
                 text=_without_gaps(self._text(context)),
             )
+        except _FAILURES as error:
+            raise _told(error) from error
 
     def subject(self, context: Mapping[str, object]) -> str:
         """Render the subject alone.  Raises Invalid that names what is undefined."""
-        with _told():
+        try:
             return self._subject(context)
+        except _FAILURES as error:
+            raise _told(error) from error
 
 
 def _names(compiled: Compiled) -> frozenset[str]:
@@ -79,15 +82,11 @@ def _names(compiled: Compiled) -> frozenset[str]:
     return frozenset[str]().union(*map(meta.find_undeclared_variables, trees))
 
 
-@contextmanager
-def _told() -> Iterator[None]:
+def _told(error: Exception) -> errors.Invalid:
     """Say of a failed rendering what is missing."""
-    try:
-        yield
-    except jinja2.UndefinedError as error:
-        raise errors.Invalid(f"{error}: give it a default()") from error
-    except _FAILURES as error:
-        raise errors.Invalid(f"can't be rendered: {error}") from error
+    if isinstance(error, jinja2.UndefinedError):
+        return errors.Invalid(f"{error}: give it a default()")
+    return errors.Invalid(f"can't be rendered: {error}")
 
 
 def _without_gaps(text: str) -> str:
