@@ -43,12 +43,17 @@ ANY = st.one_of(
 
 
 def written(
-    *, name: str = "", subject: str = "Hi", html: str = "<p>Hi</p>", text: str = "Hi"
+    *,
+    name: str = "",
+    subject: str = "Hi",
+    html: str = "<p>Hi</p>",
+    text: str = "Hi",
+    id: str = "<b12.34.0123456789abcdef@example.org>",
 ) -> bytes:
     return mime.build(
         LETTERHEAD,
         mime.Message(
-            id="<b12.34.0123456789abcdef@example.org>",
+            id=id,
             date=NOON,
             to=header.Mailbox(name=name, address="ada@example.net"),
             subject=subject,
@@ -268,11 +273,14 @@ def test_a_long_line_is_not_broken_where_spaces_are_seen() -> None:
     assert part(written(html=html), "html") == html
 
 
-def test_a_part_that_holds_the_boundary_gets_another() -> None:
-    found = re.search(rb'boundary="(.+?)"', written())
-    assert found is not None
-    data = written(html=f"--{found[1].decode()}--")
-    assert part(data, "html") == f"--{found[1].decode()}--"
+def test_the_boundary_is_of_the_message_alone_and_the_same_on_each_try() -> None:
+    def boundary(**fields: str) -> bytes:
+        found = re.search(rb'boundary="(=_[0-9a-f]{24})"', written(**fields))
+        assert found is not None
+        return found[1]
+
+    assert boundary() == boundary(html="<p>another</p>")
+    assert boundary() != boundary(id="<b1.2.0123456789ab@example.org>")
 
 
 def test_a_mailbox_that_needs_smtputf8_is_written_as_utf8() -> None:
