@@ -152,6 +152,17 @@ class Pool:
         await self.raw.close()
 
 
+class _Raw(asyncpg.Connection):  # type: ignore[misc, no-any-unimported, unused-ignore]
+    """A connection on which nobody leaves a trace: nothing to reset after each use.
+
+    No session locks, no LISTEN, no SET but SET LOCAL: a transaction pooler between
+    us and the server would break them too.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 async def _prepare(raw: Any) -> None:
     """Refuse an old server; teach a new connection our types."""
     version = raw.get_server_version()
@@ -180,6 +191,7 @@ async def opened(
             min_size=int(at_once),
             max_size=size,
             init=_prepare,
+            connection_class=_Raw,
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
         )
