@@ -45,16 +45,18 @@ def commands(
     *,
     offered: Mapping[str, str],
     wish: Wish = NOTHING,
+    is_clean: bool = False,
 ) -> list[tuple[Stage, bytes]] | Answered:
     """Return MAIL, RCPT and DATA, or the refusal that the server need not say.
 
-    *offered* are the extensions of EHLO.  Raises Invalid for what is no address or
-    no message.
+    *offered* are the extensions of EHLO; *is_clean* says that each line ends in CRLF
+    as `mime.build` writes it, so that nobody has to look.  Raises Invalid for what
+    is no address or no message.
     """
     _check(recipient)
     if sender:  # the empty return path is one
         _check(sender)
-    if data.replace(b"\r", b"").replace(b"\n", b"\r\n") != data:
+    if not is_clean and data.replace(b"\r", b"").replace(b"\n", b"\r\n") != data:
         message = "a message with lone CR or LF: lines end in CRLF"
         raise errors.Invalid(message)
     options = ""

@@ -1,16 +1,16 @@
 """Send messages over one open connection, knowing the stage of each.
 
 The overlap of RFC 2920: where the server offers PIPELINING, MAIL, RCPT and DATA are
-one write, and the body of a message goes out together with the envelope of the next
-that waits, so that a message costs one round trip.  For that, two tasks call `send`
-on the same session; whose turn it is, the session decides.
+one write, and the body of a message goes out together with the envelope of the next,
+so that a message costs one round trip.  The session pulls messages out of a `Cargo`
+whenever there is room, in the callback that read the reply: no task wakes for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import cast
@@ -18,9 +18,9 @@ from typing import cast
 from mailer.core.bounce import Answered, Lost
 from mailer.core.delivery import Reply, Stage
 from mailer.mail import envelope
+from mailer.mail.desk import Desk
+from mailer.mail.parcel import Cargo, End, Parcel
 from mailer.mail.reply import ProtocolError, Reader
-
-End = Answered | Lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,29 +47,6 @@ class _Other(IntEnum):
     QUIT = 22
 
 
-class _Message:
-    """One transaction: its commands, how it ended, and who waits for it."""
-
-    __slots__ = ("commands", "data", "end", "is_withdrawn", "may_send", "waiter")
-
-    def __init__(
-        self, commands: list[tuple[Stage, bytes]], data: bytes, waiter: _Waiter
-    ) -> None:
-        self.commands = commands
-        self.data = data
-        self.waiter = waiter
-        self.end: End | None = None
-        self.may_send = False  # the server said 354, the body is not written
-        self.is_withdrawn = False
-
-    def wake(self) -> None:
-        if not self.waiter.done():
-            self.waiter.set_result(None)
-
-
-_Waiter = asyncio.Future[None]
-
-
 class Session(asyncio.Protocol):
     """One connection, greeted, encrypted and logged in."""
 
@@ -77,13 +54,14 @@ class Session(asyncio.Protocol):
         self.extensions = extensions
         self.limits = limits
         self.is_pipelining = "pipelining" in extensions
-        self.accepted = 0
+        self.begun = 0  # envelopes written, whatever became of them
         self._loop = asyncio.get_running_loop()
-        self._closed: _Waiter = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
         self._reader = Reader()
-        self._queue: deque[_Message] = deque()  # nothing of it written
-        self._current: _Message | None = None  # envelope written, body not
-        self._expected: deque[tuple[_Message | None, Stage | _Other]] = deque()
+        self._cargo: Cargo | None = None
+        self._current: Parcel | None = None  # envelope written, body not
+        self._ready: Parcel | None = None  # … and the server waits for the body
+        self._expected: deque[tuple[Parcel | None, Stage | _Other]] = deque()
         self._must_reset = False
         self._failure: str | None = None
         self._is_unsent = False  # bytes are left in our buffer
@@ -101,41 +79,54 @@ class Session(asyncio.Protocol):
         """Tell whether another message may be sent."""
         return self._failure is None
 
+    def carry(self, cargo: Cargo) -> None:
+        """Send what *cargo* gives, from now on; only when no other is under way."""
+        self._cargo = cargo
+        self.pull()
+
+    def pull(self) -> None:
+        """Ask the cargo for a message if there is room: it may have one again."""
+        if self._failure is None:
+            self._next()
+
+    def parcel(
+        self, sender: str, recipient: str, data: bytes, *, is_clean: bool = False
+    ) -> Parcel | Answered:
+        """Return a transaction for this server, or the refusal it need not say.
+
+        *data* has CRLF lines, which is not looked at again when it *is_clean*; dots
+        are not stuffed.  Raises Invalid for what is no address or no message.
+        """
+        found = envelope.commands(
+            sender, recipient, data, offered=self.extensions, is_clean=is_clean
+        )
+        return found if isinstance(found, Answered) else Parcel(found, data)
+
     async def send(
         self,
         sender: str,
         recipient: str,
         data: bytes,
         *,
-        before_body: Callable[[], Awaitable[None]],
+        before_body: Callable[[], None] = lambda: None,
     ) -> End:
-        """Send *data* (CRLF lines, dots not stuffed) and return how it ended.
+        """Send one message and return how it ended; several tasks may ask at once.
 
-        *before_body* is awaited when the server has said 354, before the first byte
-        whose dot may follow; when it raises, or on a cancel before that, nothing is
-        sent and the connection is closed where there is no other way out.
+        *before_body* is called when the server has said 354; when it raises, or on a
+        cancel before that, nothing is sent and the connection may be closed.
         From the dot on nothing cancels: a cancel is delivered at the caller's next
-        await, when the answer is known.  Raises Invalid for what is no address or no
-        message, before any byte is written.
+        await, when the answer is known.  Raises as `parcel` does.
         """
-        commands = envelope.commands(sender, recipient, data, offered=self.extensions)
-        if isinstance(commands, Answered):
-            return commands
+        parcel = self.parcel(sender, recipient, data)
+        if isinstance(parcel, Answered):
+            return parcel
         if self._failure is not None:
             return Lost(stage=Stage.CONNECT, reason=self._failure)
-        message = _Message(commands, data, self._loop.create_future())
-        self._queue.append(message)
-        self._next()
-        try:
-            await message.waiter
-            if message.end is None:
-                await before_body()
-        except BaseException:
-            self._withdraw(message)
-            raise
-        if message.end is None:
-            self._write_body(message)
-        return await self._answer(message)
+        desk = self._cargo if isinstance(self._cargo, Desk) else Desk()
+        self._cargo = desk
+        post = desk.take(parcel, before_body)
+        self.pull()
+        return await post.answer()
 
     async def quit(self) -> None:
         """Say good-bye if nobody is being served, and close without waiting long."""
@@ -161,18 +152,20 @@ class Session(asyncio.Protocol):
         """Write *before*, with the envelope of the next message if it may follow."""
         group = b""
         if (
-            self._queue
-            and self._current is None
+            self._current is None
             and (self.is_pipelining or not self._expected)
+            and self._cargo is not None
+            and (parcel := self._cargo.next()) is not None
         ):
-            group = self._begin(self._queue.popleft())
+            group = self._begin(parcel)
         if before or group:
             self._has_tail = bool(before and group)
             self._write(before + group)
 
-    def _begin(self, message: _Message) -> bytes:
-        """Make *message* the current one; return its first write."""
-        self._current = message
+    def _begin(self, parcel: Parcel) -> bytes:
+        """Make *parcel* the current one; return its first write."""
+        self._current = parcel
+        self.begun += 1
         group = b""
         if self._must_reset:  # the last transaction is still open
             self._must_reset = False
@@ -181,24 +174,30 @@ class Session(asyncio.Protocol):
             if not self.is_pipelining:
                 return group
         if not self.is_pipelining:
-            return self._step(message)
-        for stage, command in message.commands:
-            self._expected.append((message, stage))
+            return self._step(parcel)
+        for stage, command in parcel.commands:
+            self._expected.append((parcel, stage))
             group += command
-        message.commands = []
+        parcel.commands = []
         return group
 
-    def _step(self, message: _Message) -> bytes:
+    def _step(self, parcel: Parcel) -> bytes:
         """Return the next command of a plain dialogue."""
-        stage, command = message.commands.pop(0)
-        self._expected.append((message, stage))
+        stage, command = parcel.commands.pop(0)
+        self._expected.append((parcel, stage))
         return command
 
-    def _write_body(self, message: _Message) -> None:
+    def _write_body(self, parcel: Parcel) -> None:
         """Write body and dot, with the next envelope: from here on it is in doubt."""
+        assert self._cargo is not None
+        try:
+            self._cargo.begin(parcel)
+        except Exception as error:  # noqa: BLE001 -- whatever it was, nothing is sent
+            self._fail(f"withdrawn: {error}")
+            return
         self._current = None
-        self._expected.append((message, Stage.DOT))
-        data, message.data = message.data, b""
+        self._expected.append((parcel, Stage.DOT))
+        data, parcel.data = parcel.data, b""
         self._next(envelope.stuffed(data))
 
     def _write(self, data: bytes) -> None:
@@ -229,29 +228,29 @@ class Session(asyncio.Protocol):
             self._take(reply)
             if reply.code == 421:  # RFC 5321 §3.8: it closes the channel
                 self._fail(f"the server closed the connection: {reply}")
+        # Only now: a reply that came with the 354 is none to a dot not yet written.
+        if self._ready is not None:
+            parcel, self._ready = self._ready, None
+            self._write_body(parcel)
 
     def _take(self, reply: Reply) -> None:
         if not self._expected:
             # Whose reply is the next one?  Nobody can know any more.
             self._fail(f"a reply to nothing: {reply}")
             return
-        message, stage = self._expected.popleft()
-        if message is None:
+        parcel, stage = self._expected.popleft()
+        if parcel is None:
             self._take_other(stage, reply)
         elif stage is Stage.DOT:
-            self._take_dot(message, reply)
+            self._take_dot(parcel, reply)
         elif stage is Stage.DATA:
-            self._take_data(message, reply)
+            self._take_data(parcel, reply)
         elif 300 <= reply.code < 400:
-            self._out_of_step(message, stage, reply)
+            self._out_of_step(parcel, stage, reply)
         elif reply.code >= 400:
-            self._refuse(message, Stage(stage), reply)
-        elif message.commands and message.is_withdrawn:
-            message.commands = []
-            self._current, self._must_reset = None, True
-            self._next()
-        elif message.commands:
-            self._write(self._step(message))
+            self._refuse(parcel, Stage(stage), reply)
+        elif parcel.commands:
+            self._write(self._step(parcel))
 
     def _take_other(self, stage: Stage | _Other, reply: Reply) -> None:
         if stage is _Other.QUIT:
@@ -263,99 +262,69 @@ class Session(asyncio.Protocol):
         else:
             self._next()
 
-    def _take_data(self, message: _Message, reply: Reply) -> None:
+    def _take_data(self, parcel: Parcel, reply: Reply) -> None:
         if reply.code >= 400:
-            self._refuse(message, Stage.DATA, reply)
+            self._refuse(parcel, Stage.DATA, reply)
             self._current, self._must_reset = None, True
             self._next()
         elif reply.code != 354:
-            self._out_of_step(message, Stage.DATA, reply)
-        elif message.is_withdrawn and message.end is None:
-            self._fail("withdrawn: only closing keeps it from being sent")
-        elif message.end is not None:  # RFC 2920 §3.1: refused before, 354 all the same
+            self._out_of_step(parcel, Stage.DATA, reply)
+        elif parcel.is_ended:  # RFC 2920 §3.1: refused before, 354 all the same
             self._current = None
             self._expected.append((None, _Other.LONE_DOT))
             self._next(b".\r\n")
         else:
-            message.may_send = True
-            message.wake()
+            self._ready = parcel
 
-    def _take_dot(self, message: _Message, reply: Reply) -> None:
+    def _take_dot(self, parcel: Parcel, reply: Reply) -> None:
         if 300 <= reply.code < 400:
-            self._out_of_step(message, Stage.DOT, reply)
+            self._out_of_step(parcel, Stage.DOT, reply)
             return
-        self.accepted += reply.code < 300
-        message.end = Answered(stage=Stage.DOT, reply=reply)
-        message.wake()
+        self._end(parcel, Answered(stage=Stage.DOT, reply=reply))
         self._next()
 
-    def _refuse(self, message: _Message, stage: Stage, reply: Reply) -> None:
-        """End *message* with its first refusal; in a plain dialogue, go on."""
-        if message.end is None:
-            message.end = Answered(stage=stage, reply=reply)
-            message.wake()
-        if message.commands:
-            message.commands = []
+    def _refuse(self, parcel: Parcel, stage: Stage, reply: Reply) -> None:
+        """End *parcel* with its first refusal; in a plain dialogue, go on."""
+        self._end(parcel, Answered(stage=stage, reply=reply))
+        if parcel.commands:
+            parcel.commands = []
             self._current, self._must_reset = None, stage is not Stage.MAIL
             self._next()
 
-    def _out_of_step(
-        self, message: _Message, stage: Stage | _Other, reply: Reply
-    ) -> None:
-        self._expected.appendleft((message, stage))
+    def _out_of_step(self, parcel: Parcel, stage: Stage | _Other, reply: Reply) -> None:
+        self._expected.appendleft((parcel, stage))
         self._fail(f"out of step: {reply}")
 
     # ── How it ends ─────────────────────────────────────────────────────────
 
-    async def _answer(self, message: _Message) -> End:
-        """Wait for the end of *message*; a cancel is kept until it is known."""
-        task = None
-        while message.end is None:
-            message.waiter = self._loop.create_future()
-            try:
-                await message.waiter
-            except asyncio.CancelledError:
-                task = asyncio.current_task()
-        if task is not None:
-            task.uncancel()
-            task.cancel()  # delivered at the caller's next await
-        return message.end
-
-    def _withdraw(self, message: _Message) -> None:
-        """Make sure that *message* is not sent."""
-        message.is_withdrawn = True
-        if message in self._queue:
-            self._queue.remove(message)
-        elif message.may_send and message.end is None:
-            self._fail("withdrawn: only closing keeps it from being sent")
+    def _end(self, parcel: Parcel, end: End) -> None:
+        """Tell the cargo how *parcel* ended, once."""
+        if not parcel.is_ended and self._cargo is not None:
+            parcel.is_ended = True
+            self._cargo.end(parcel, end)
 
     def _fail(self, reason: str) -> None:
-        """Close at once; everybody who waits learns how far their message came."""
+        """Close at once; the cargo learns how far each parcel came."""
+        is_first = self._failure is None
         if self._failure is None:
             self._failure = reason
         expected, self._expected = self._expected, deque()
-        for message, stage in expected:
-            if message is not None:
-                self._lose(message, self._reached(stage), reason)
-        if self._current is not None:
-            unsaid = self._current.commands
-            self._lose(self._current, unsaid[0][0] if unsaid else Stage.BODY, reason)
-        for message in self._queue:
-            self._lose(message, Stage.CONNECT, reason)
-        self._queue.clear()
-        self._current = None
+        current, self._current, self._ready = self._current, None, None
+        for parcel, stage in expected:
+            if parcel is not None:
+                self._end(parcel, Lost(stage=self._reached(stage), reason=reason))
+        if current is not None:
+            stage = current.commands[0][0] if current.commands else Stage.BODY
+            self._end(current, Lost(stage=stage, reason=reason))
         self._transport.abort()
+        if is_first and self._cargo is not None:
+            self._cargo.closed(reason)
 
     def _reached(self, stage: Stage | _Other) -> Stage:
         """Return *stage*; BODY when the dot is known not to have left us."""
         if stage is Stage.DOT and self._is_unsent and not self._has_tail:
             return Stage.BODY
         return Stage(stage)
-
-    def _lose(self, message: _Message, stage: Stage, reason: str) -> None:
-        if message.end is None:
-            message.end = Lost(stage=stage, reason=reason)
-            message.wake()
 
     def eof_received(self) -> None:
         """Treat a half-closed connection as closed."""

@@ -15,10 +15,6 @@ from mailer.mail import smtp
 DATA = b"Message-ID: <b1.2.x@example.org>\r\nSubject: Hi\r\n\r\nHi\r\n"
 
 
-async def nothing() -> None:
-    pass
-
-
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
 async def test_the_sink_receives_until_it_is_stopped_and_says_what_it_saw(
     options: list[str], tmp_path: Path
@@ -37,7 +33,7 @@ async def test_the_sink_receives_until_it_is_stopped_and_says_what_it_saw(
     session = await smtp.connect(
         Source(name="sink", port=int(found[1]), tls=Tls.NONE, helo="mailer.test")
     )
-    await session.send("a@example.org", "b@example.net", DATA, before_body=nothing)
+    await session.send("a@example.org", "b@example.net", DATA)
     await session.quit()
 
     process.send_signal(signal.SIGTERM)

@@ -26,10 +26,6 @@ BOTH = Route(((Host("one.test", ("127.0.0.2",)),), (Host("two.test", ("127.0.0.3
 ONE = Route(BOTH.tiers[:1])
 
 
-async def nothing() -> None:
-    pass
-
-
 @pytest.fixture
 def router() -> Router:
     """One that is not asked: these tests know the way."""
@@ -58,7 +54,7 @@ def direct(port: int) -> Source:
 
 async def deliver(source: Source, found: Route, router: Router) -> None:
     session = await smtp.connect_any(source, found, router=router, limits=SHORT)
-    end = await session.send("a@b.test", "c@d.test", DATA, before_body=nothing)
+    end = await session.send("a@b.test", "c@d.test", DATA)
     await session.quit()
     assert isinstance(end, Answered)
     assert end.reply.code == 250

@@ -32,12 +32,8 @@ async def session(sink: sinks.Sink) -> AsyncIterator[Session]:
     await opened.quit()
 
 
-async def nothing() -> None:
-    pass
-
-
 async def send(session: Session, to: str = ADA, data: bytes = DATA) -> Answered | Lost:
-    return await session.send("team@example.org", to, data, before_body=nothing)
+    return await session.send("team@example.org", to, data)
 
 
 def answered(stage: Stage, code: int, text: str) -> Answered:
@@ -61,7 +57,7 @@ async def test_the_journal_is_asked_between_354_and_the_body(
 ) -> None:
     seen = []
 
-    async def note() -> None:
+    def note() -> None:
         seen.append((list(sink.heard), sink.dots))
 
     await session.send("team@example.org", ADA, DATA, before_body=note)
@@ -243,30 +239,12 @@ async def test_a_refused_recipient_gets_a_lone_dot_when_data_is_taken(
 async def test_a_message_whose_body_may_not_go_is_not_sent(
     sink: sinks.Sink, session: Session
 ) -> None:
-    async def refuse() -> None:
+    def refuse() -> None:
         raise errors.Conflict("the lease ran out")
 
     with pytest.raises(errors.Conflict, match="lease"):
         await session.send("team@example.org", ADA, DATA, before_body=refuse)
     assert not session.is_open
-    assert (sink.dots, sink.accepted) == (0, [])
-
-
-async def test_a_cancel_before_the_body_sends_nothing(
-    sink: sinks.Sink, session: Session
-) -> None:
-    async def wait() -> None:
-        waiting.set()
-        await asyncio.Event().wait()
-
-    waiting = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(
-            session.send("team@example.org", ADA, DATA, before_body=wait)
-        )
-        await waiting.wait()
-        task.cancel()
-    assert task.cancelled()
     assert (sink.dots, sink.accepted) == (0, [])
 
 
@@ -427,7 +405,7 @@ async def test_an_address_that_could_say_more_is_refused_before_a_byte_is_writte
 
 
 async def test_the_empty_return_path_is_one(sink: sinks.Sink, session: Session) -> None:
-    assert await session.send("", ADA, DATA, before_body=nothing) == OK
+    assert await session.send("", ADA, DATA) == OK
     assert sink.accepted[0].sender == ""
 
 

@@ -31,10 +31,6 @@ def shipped(name: str) -> Scenario:
     return settings.read(scenario.path(name), Scenario)
 
 
-async def nothing() -> None:
-    pass
-
-
 @asynccontextmanager
 async def played(
     play: Scenario, keeping: Keeping | None = None
@@ -45,7 +41,7 @@ async def played(
 
 
 async def send(session: Session, to: str) -> Answered | Lost:
-    return await session.send("team@example.org", to, DATA, before_body=nothing)
+    return await session.send("team@example.org", to, DATA)
 
 
 @pytest.mark.parametrize("text", ["0%", "0.5 %", "100%"])

@@ -27,10 +27,6 @@ from tests.sink import Act, Then
 DATA = b"Subject: Hi\r\n\r\nHi\r\n"
 
 
-async def nothing() -> None:
-    pass
-
-
 @dataclass
 class Relay:
     """aiosmtpd with STARTTLS and AUTH: somebody else's idea of SMTP."""
@@ -103,7 +99,7 @@ async def relaying(
 async def sent(source: Source) -> Answered | Lost:
     session = await smtp.connect(source)
     try:
-        return await session.send("a@b.test", "c@d.test", DATA, before_body=nothing)
+        return await session.send("a@b.test", "c@d.test", DATA)
     finally:
         await session.quit()
 
@@ -286,7 +282,7 @@ def test_any_body_arrives_as_it_was_meant(text: str, html: str) -> None:
     async def through() -> None:
         async with sinks.serving() as sink:
             session = await smtp.connect(sink.source)
-            end = await session.send("a@b.test", "c@d.test", data, before_body=nothing)
+            end = await session.send("a@b.test", "c@d.test", data)
             await session.quit()
             assert isinstance(end, Answered)
             assert end.reply.code == 250
@@ -300,7 +296,7 @@ async def test_another_server_reads_what_we_write() -> None:
         session = await smtp.connect(replace(relay.source, tls=Tls.NONE))
         data = b"Subject: Hi\r\n\r\n.\r\n..\r\n.x\r\n"
         for to in ("c@d.test", "e@f.test"):
-            await session.send("a@b.test", to, data, before_body=nothing)
+            await session.send("a@b.test", to, data)
         await session.quit()
     assert [(one.rcpt_tos, one.content) for one in relay.envelopes] == [
         (["c@d.test"], data),
@@ -316,16 +312,14 @@ def test_the_session_works_on_uvloop_as_well(certificate: Path) -> None:
 
             async def feed() -> None:
                 for _ in range(20):
-                    end = await session.send(
-                        "a@b.test", "c@d.test", DATA, before_body=nothing
-                    )
+                    end = await session.send("a@b.test", "c@d.test", DATA)
                     ends.append(end)
 
             async with asyncio.TaskGroup() as group:
                 group.create_task(feed())
                 group.create_task(feed())
             sink.script("c@d.test", Act(then=Then.RESET), at="dot")
-            last = await session.send("a@b.test", "c@d.test", DATA, before_body=nothing)
+            last = await session.send("a@b.test", "c@d.test", DATA)
             await session.quit()
             assert len(sink.accepted) == len(ends) == 40
             assert isinstance(last, Lost)

@@ -62,6 +62,34 @@ async def test_everyone_gets_one_message_and_the_ledger_says_so(
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
+async def test_a_body_and_the_next_envelope_leave_in_one_write(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [f"p{number}@example.org" for number in range(20)])
+    name = await given.approved(db)
+    await launching.launch(db, name)
+
+    async with workshop.with_source(connections=1).working():
+        await settled(db, 20)
+
+    assert sink.early >= 10  # but for the first of a chunk and pauses for composing
+    assert len(sink.accepted) == 20
+
+
+async def test_a_connection_carries_no_more_than_its_lane_allows(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [f"p{number}@example.org" for number in range(20)])
+    name = await given.approved(db)
+    await launching.launch(db, name)
+
+    async with workshop.with_source(connections=1, messages=3).working():
+        await settled(db, 20)
+
+    assert sink.connections >= 7
+    assert len(sink.accepted) == 20
+
+
 async def test_what_arrives_is_signed_by_the_domain_of_its_from(
     db: database.Pool, sink: Sink, workshop: Workshop
 ) -> None:

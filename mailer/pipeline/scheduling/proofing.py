@@ -64,9 +64,7 @@ async def proof(
                     subject=FRAME.format(name=variant),
                     mark=f"-{secrets.token_hex(6)}",
                 )
-                end = await session.send(
-                    letter.sender, letter.recipient, letter.data, before_body=_nothing
-                )
+                end = await session.send(letter.sender, letter.recipient, letter.data)
                 _demand_accepted(end, address=address)
                 subject = composer.render(person).subject
                 sent.append(
@@ -97,10 +95,6 @@ def _demand_accepted(end: object, *, address: str) -> None:
     if isinstance(end, Answered) and end.reply.code < 500:
         message += "; this server asks to try again later"
     raise errors.Unavailable(message)
-
-
-async def _nothing() -> None:
-    """Keep no journal of a proof: it is owed to nobody."""
 
 
 async def _like(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import assert_never
+from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
@@ -15,19 +14,19 @@ from mailer import errors, spool
 from mailer.core import bounce, delivery, provider
 from mailer.core.delivery import State, SubscriberId
 from mailer.core.subscriber import Subscriber
-from mailer.mail import message, smtp
+from mailer.mail import smtp
 from mailer.mail.session import Session
-from mailer.pipeline.sending import journal
 from mailer.pipeline.sending.content import Content
-from mailer.pipeline.sending.settler import End, Return, Settler
+from mailer.pipeline.sending.load import RECONNECTS, Item, Load
+from mailer.pipeline.sending.settler import Return, Settler
 from mailer.pipeline.sending.watch import Watch
-from mailer.store import chunks, database, deliveries, lanes, subscribers
+from mailer.store import chunks, database, lanes, subscribers
 
-JITTER = 0.2  # share of a wait by which retries are spread
+AHEAD = 8  # messages that are composed in a row: what they need stays in the caches
+LOW = 3  # … and so many are left when the next are composed
 GRANT = 0.25  # seconds' worth of tokens that are asked for at once
 HALT = timedelta(hours=1)  # of a lane whose provider wants a person to act
 BREATH = timedelta(seconds=5)  # of a lane that is told to slow down
-RECONNECTS = 3  # tries of one message over connections that end before its dot
 BACKOFF = timedelta(seconds=30)  # of a lane whose server cannot be reached
 
 log = structlog.get_logger()
@@ -62,7 +61,6 @@ class Carrier:
     stop: asyncio.Event
     _session: Session | None = None
     _tokens: int = 0
-    _random: random.Random = field(default_factory=random.Random)
 
     async def carry(self, chunk: chunks.Chunk, content: Content) -> bool:
         """Send what is owed of *chunk*; tell whether the lane may go on.
@@ -70,15 +68,34 @@ class Carrier:
         However it ends, every row has its end or is given back.
         """
         wait, is_finished = timedelta(0), False
+        load = Load(
+            chunk,
+            rules=self.plan.rules,
+            retry=self.plan.retry,
+            watch=self.watch,
+            settler=self.settler,
+            writer=self.journal,
+            stop=self.stop,
+            low=LOW,
+            limit=self.plan.lane.messages,
+        )
+        load.tokens = self._tokens
+        self.watch.leases.listen(chunk, load.wake.set)
         try:
-            await self._carry(chunk, content)
-            is_finished = True
+            try:
+                await self._carry(load, content)
+                is_finished = True
+            finally:
+                load.is_over = True
+                self._tokens = load.tokens
+                await _ended(load)
         except Closed as closed:
             wait = closed.wait
         except errors.Unavailable as error:
             log.warning("carrier.unavailable", error=str(error))
             wait = timedelta(seconds=1)
         finally:
+            self.watch.leases.listen(chunk, None)
             self.settler.put_back(
                 Return(chunk=chunk, is_finished=is_finished, wait=wait)
             )
@@ -90,188 +107,95 @@ class Carrier:
             session, self._session = self._session, None
             await session.quit()
 
-    async def _carry(self, chunk: chunks.Chunk, content: Content) -> None:
+    async def _carry(self, load: Load, content: Content) -> None:
+        load.look = self.watch.looks
         async with database.connection(self.pool) as tx:
             owed = await chunks.rows(
-                tx, chunk, topic=content.topic, excluded=content.excluded
+                tx, load.chunk, topic=content.topic, excluded=content.excluded
             )
             people = await _people(tx, owed)
-        for row in owed:
+        left = deque(owed)
+        while True:
+            load.wake.clear()
+            await self._obey(load)
+            await self._grant(load, left)  # may take a while, in which people leave
+            await self._ask_again(load, content)
+            self._compose(load, left, people, content)
+            if load.ready:
+                await self._embark(load)
+            elif not left and not load.changed and not load.is_under_way:
+                return
+            await load.wake.wait()
+
+    def _compose(
+        self,
+        load: Load,
+        left: deque[chunks.Owed],
+        people: Mapping[SubscriberId, Subscriber],
+        content: Content,
+    ) -> None:
+        """Write the next messages; no more than may start soon."""
+        if len(load.ready) >= LOW:
+            return
+        ahead = min(AHEAD, load.tokens)
+        while left and len(load.ready) < ahead:
+            row = left.popleft()
             person = people.get(row.subscriber_id)
-            if person is not None and not row.suppressed and not row.excluded:
-                # Both may take a while, in which the person may leave: they come
-                # before the last look at what was learned.
-                await self._granted()
-                await self._connected()
-                await self._reached(chunk, row.seq)
-            if person is not None and self._has_changed(person):
-                row = await self._again(chunk, content, row)  # noqa: PLW2901 -- fresher
             if row.suppressed or row.excluded or person is None:
                 why = "excluded" if row.excluded else "suppressed"
-                self._end(chunk, row, State.SUPPRESSED, reply=f"{why} when leased")
+                load.conclude(row, State.SUPPRESSED, reply=f"{why} when leased")
                 continue
-            await self._deliver(chunk, content, row, person)
-
-    async def _reached(self, chunk: chunks.Chunk, seq: int) -> None:
-        """Wait until the ledger knows that we may come so far."""
-        self.watch.leases.ask(chunk, seq)
-        if not await self.watch.leases.reach(chunk, seq):
-            raise Closed(timedelta(0))
-
-    def _has_changed(self, person: Subscriber) -> bool:
-        return self.watch.has_changed(
-            subscriber=person.id, address=person.address, domain=person.domain
-        )
-
-    async def _again(
-        self, chunk: chunks.Chunk, content: Content, row: chunks.Owed
-    ) -> chunks.Owed:
-        """Ask once more about somebody of whom something was learned meanwhile."""
-        async with database.connection(self.pool) as tx:
-            found = await chunks.row(
-                tx, chunk, row.seq, topic=content.topic, excluded=content.excluded
-            )
-        return found or row
-
-    async def _deliver(
-        self,
-        chunk: chunks.Chunk,
-        content: Content,
-        row: chunks.Owed,
-        person: Subscriber,
-    ) -> None:
-        """Render, journal, send, and hand in what came of it."""
-        date = row.dated_at or self.watch.now()
-        try:
-            letter = content.composers[row.variant].compose(
-                person, seq=row.seq, date=date
-            )
-        except errors.Invalid as error:
-            self._end(chunk, row, State.FAILED, reply=str(error)[:500])
-            return
-        for _ in range(RECONNECTS):
-            verdict = await self._try(chunk, row, letter)
-            self._settle(chunk, row, verdict)
-            await self._obey(verdict)
-            if not isinstance(verdict.outcome, delivery.Throttled):
-                return
-        await self._hold(BACKOFF, f"closed {RECONNECTS} times before the dot")
-
-    async def _try(
-        self, chunk: chunks.Chunk, row: chunks.Owed, letter: message.Letter
-    ) -> bounce.Verdict:
-        """Send *letter* once, if it may still start, and judge how it ended."""
-        await self._granted()
-        self._tokens -= 1
-        session = await self._connected()
-        if self.stop.is_set() or not self.watch.may_start(chunk, row.seq):
-            raise Closed(timedelta(0))
-        started = journal.Started(
-            chunk.blast_id, row.seq, row.attempts + 1, self.watch.now()
-        )
-
-        async def begin() -> None:
-            if not self.watch.may_start(chunk, row.seq):
-                raise Closed(timedelta(0))
-            self.journal.write(journal.write_started(started))
-
-        end = await session.send(
-            letter.sender, letter.recipient, letter.data, before_body=begin
-        )
-        if not session.is_open:
-            self._session = None
-        verdict = bounce.judge(end, provider=chunk.provider, rules=self.plan.rules)
-        if isinstance(verdict.outcome, delivery.Throttled):
-            self.journal.write(journal.write_untaken(started))
-        return verdict
-
-    def _settle(
-        self, chunk: chunks.Chunk, row: chunks.Owed, verdict: bounce.Verdict
-    ) -> None:
-        """Write down what became of the delivery; being throttled is no attempt."""
-        outcome = verdict.outcome
-        match outcome:
-            case delivery.Accepted(reply=reply):
-                self._end(chunk, row, State.SENT, tried=True, code=reply.code)
-            case delivery.Bounce(reply=reply, suppress=suppress):
-                self._end(
-                    chunk,
-                    row,
-                    State.BOUNCED,
-                    tried=True,
-                    code=reply.code,
-                    reply=str(reply),
-                    is_bad_address=suppress,
+            date = row.dated_at or self.watch.now()
+            try:
+                letter = content.composers[row.variant].compose(
+                    person, seq=row.seq, date=date
                 )
-            case delivery.Deferral(reply=reply):
-                self._end(
-                    chunk,
-                    row,
-                    State.DEFERRED,
-                    tried=True,
-                    code=reply.code,
-                    reply=str(reply),
-                    retry_at=self.watch.now() + self._wait(row.attempts),
+            except errors.Invalid as error:
+                load.conclude(row, State.FAILED, reply=str(error)[:500])
+                continue
+            load.ready.append(Item(row, person, letter, look=load.look))
+
+    async def _ask_again(self, load: Load, content: Content) -> None:
+        """Ask about those of whom something was learned, and let the others go on."""
+        changed, load.changed = load.changed, []
+        for item in reversed(changed):
+            item.look = self.watch.looks
+            async with database.connection(self.pool) as tx:
+                row = await chunks.row(
+                    tx,
+                    load.chunk,
+                    item.row.seq,
+                    topic=content.topic,
+                    excluded=content.excluded,
                 )
-            case delivery.InDoubt(reason=reason):
-                self._end(chunk, row, State.IN_DOUBT, tried=True, reply=reason)
-            case delivery.Throttled():
-                pass  # the row stays owed: the chunk is given back with it
-            case _:
-                assert_never(outcome)
+            item.row = row or item.row
+            if item.row.suppressed or item.row.excluded:
+                why = "excluded" if item.row.excluded else "suppressed"
+                load.conclude(item.row, State.SUPPRESSED, reply=f"{why} when leased")
+            else:
+                load.ready.appendleft(item)
 
-    def _end(  # noqa: PLR0913 -- the columns of one result
-        self,
-        chunk: chunks.Chunk,
-        row: chunks.Owed,
-        state: State,
-        *,
-        tried: bool = False,
-        code: int | None = None,
-        reply: str | None = None,
-        retry_at: datetime | None = None,
-        is_bad_address: bool = False,
-    ) -> None:
-        result = deliveries.Result(
-            seq=row.seq,
-            state=state,
-            attempts=row.attempts + tried,
-            at=self.watch.now(),
-            code=code,
-            reply=reply,
-        )
-        # First in memory: what is known is settled even if the journal fails now.
-        self.settler.put(
-            End(
-                chunk=chunk,
-                result=result,
-                subscriber_id=row.subscriber_id,
-                retry_at=retry_at,
-                is_bad_address=is_bad_address,
-            )
-        )
-        if tried:
-            ended = journal.Ended(chunk.blast_id, result)
-            self.journal.write(journal.write_ended(ended))
-
-    def _wait(self, attempts: int) -> timedelta:
-        """Return how long a message waits that was put off for the nth time."""
-        wait = self.plan.retry[min(attempts, len(self.plan.retry) - 1)]
-        return wait * self._random.uniform(1 - JITTER, 1 + JITTER)
-
-    async def _obey(self, verdict: bounce.Verdict) -> None:
-        """Do to the lane what the reply asks for."""
-        outcome = verdict.outcome
-        if verdict.action is bounce.Action.RECONNECT:
-            await self.close()
-            return  # the next try opens a new connection
-        reason = getattr(outcome, "reply", None) or getattr(outcome, "reason", "")
-        if verdict.action is bounce.Action.HOLD:
-            await self._hold(verdict.wait or HALT, str(reason))
-        if verdict.action is bounce.Action.SUSPEND:
-            await self._hold(verdict.wait or BACKOFF, str(reason))
-        if isinstance(outcome, delivery.Throttled):
-            await self._hold(BREATH, str(reason))
+    async def _obey(self, load: Load) -> None:
+        """Do to the lane what replies ask for.  Raises Closed if nothing may start."""
+        if load.failure is not None:
+            raise load.failure
+        if load.verdict is not None:
+            verdict, load.verdict = load.verdict, None
+            outcome = verdict.outcome
+            reason = getattr(outcome, "reply", None) or getattr(outcome, "reason", "")
+            if verdict.action is bounce.Action.RECONNECT:
+                await _ended(load)
+                await self.close()
+            elif verdict.action is bounce.Action.HOLD:
+                await self._hold(verdict.wait or HALT, str(reason))
+            elif verdict.action is bounce.Action.SUSPEND:
+                await self._hold(verdict.wait or BACKOFF, str(reason))
+            elif isinstance(outcome, delivery.Throttled):
+                await self._hold(BREATH, str(reason))
+        if load.is_turned_away:
+            await self._hold(BACKOFF, f"closed {RECONNECTS} times before the dot")
+        if load.is_over or self.stop.is_set():
+            raise Closed(timedelta(0))
 
     async def _hold(self, wait: timedelta, reason: str) -> None:
         async with database.transaction(self.pool) as tx:
@@ -285,39 +209,48 @@ class Carrier:
         log.info("lane.held", lane=self.plan.lane.provider, reason=reason[:200])
         raise Closed(wait)
 
-    async def _granted(self) -> None:
-        """Wait for the right to send one message; unlimited lanes ask nobody."""
+    async def _grant(self, load: Load, left: deque[chunks.Owed]) -> None:
+        """Have the right to send a message; unlimited lanes ask nobody."""
         rate = self.plan.lane.rate
         if rate.is_unlimited:
-            self._tokens = 1
+            load.tokens = AHEAD
             return
-        while self._tokens < 1:
+        while load.tokens < 1 and (left or load.ready):
             if self.stop.is_set():
                 raise Closed(timedelta(0))
             async with database.transaction(self.pool) as tx:
-                self._tokens = await lanes.grant(
+                load.tokens = await lanes.grant(
                     tx,
                     provider=self.plan.lane.provider,
                     source=self.plan.lane.source,
                     want=max(1, int(rate.per_second * GRANT)),
                 )
-            if self._tokens < 1:
+            if load.tokens < 1:
                 await asyncio.sleep(min(0.5, 1 / rate.per_second))
 
-    async def _connected(self) -> Session:
-        """Return the open session, or a new one when it has carried its share."""
-        if self._session is not None and (
-            not self._session.is_open
-            or self._session.accepted >= self.plan.lane.messages
-        ):
+    async def _embark(self, load: Load) -> None:
+        """Have an open session carry *load*: a new one when this has had its share."""
+        if self._session is not None and not load.has_room(self._session):
+            if load.is_under_way:
+                return  # it ends first: `wake` says when
             await self.close()
         if self._session is None:
-            try:
-                self._session = await smtp.connect(self.plan.source)
-            except smtp.Refused as refused:
-                await self._hold(BACKOFF, str(refused))
-                raise  # _hold never returns
-        return self._session
+            self._session = await self._connect()
+        load.board(self._session)
+
+    async def _connect(self) -> Session:
+        try:
+            return await smtp.connect(self.plan.source)
+        except smtp.Refused as refused:
+            await self._hold(BACKOFF, str(refused))
+            raise  # _hold never returns
+
+
+async def _ended(load: Load) -> None:
+    """Wait until no message of *load* is under way."""
+    while load.is_under_way:
+        load.wake.clear()
+        await load.wake.wait()
 
 
 async def _people(

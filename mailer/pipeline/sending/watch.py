@@ -43,8 +43,10 @@ class Watch:
     boottime: Callable[[], float] = boottime
     is_outdated: bool = False  # a later release has changed what we rely on
     running: dict[BlastId, blasts.Running] = field(default_factory=dict)
-    _addresses: set[str] = field(default_factory=set)
-    _subscribers: set[int] = field(default_factory=set)
+    looks: int = 0  # how often the database was asked
+    _changed: dict[str | int, int] = field(default_factory=dict)  # at which look
+    _known: set[int] = field(default_factory=set)  # changes of the last look
+    _until: dict[BlastId, float] = field(default_factory=dict)  # on our clock
     _asked_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     _asked: float = 0.0
 
@@ -52,25 +54,31 @@ class Watch:
         """Return the time by the database's clock."""
         return self._asked_at + timedelta(seconds=self.boottime() - self._asked)
 
+    def runs(self, chunk: chunks.Chunk) -> bool:
+        """Tell whether *chunk* is ours, and its blast runs."""
+        until = self._until.get(chunk.blast_id, 0.0)
+        return self.boottime() < until and self.leases.is_held(chunk)
+
     def may_start(self, chunk: chunks.Chunk, seq: int) -> bool:
-        """Tell whether a message may begin: its blast runs, and we hold its chunk.
+        """Tell whether a message may begin: its chunk runs, and is reached so far.
 
         Asked right before MAIL, and again before the body.
         """
-        found = self.running.get(chunk.blast_id)
-        return (
-            found is not None
-            and self.leases.may_start(chunk, seq)
-            and self.boottime() < self._asked + STALE
-            and self.now() < found.expires_at
-        )
+        until = self._until.get(chunk.blast_id, 0.0)
+        return self.boottime() < until and self.leases.may_start(chunk, seq)
 
-    def has_changed(self, *, subscriber: int, address: str, domain: str) -> bool:
-        """Tell whether something was learned of a person that may forbid a message."""
-        return (
-            subscriber in self._subscribers
-            or address in self._addresses
-            or f"@{domain}" in self._addresses
+    def has_changed(
+        self, *, subscriber: int, address: str, domain: str, since: int
+    ) -> bool:
+        """Tell whether after look *since* something was learned of a person.
+
+        It may forbid a message: the database knows.
+        """
+        changed = self._changed
+        return bool(changed) and (
+            changed.get(subscriber, 0) > since
+            or changed.get(address, 0) > since
+            or changed.get(f"@{domain}", 0) > since
         )
 
     async def renew(self) -> None:
@@ -98,16 +106,20 @@ class Watch:
             clock = await blasts.clock(tx)
             changed = await processes.changes(tx, back=OVERLAP)
         self._asked_at, self._asked = clock, before
-        self._addresses.update(one.address for one in changed if one.address)
-        self._subscribers.update(
-            one.subscriber_id for one in changed if one.subscriber_id
-        )
+        self.looks += 1
+        for one in changed:
+            if one.id not in self._known:  # they are read again for a while
+                self._changed[one.address or one.subscriber_id or 0] = self.looks
+        self._known = {one.id for one in changed}
         self.running = {one.id: one for one in found}
+        self._until = {
+            one.id: before + min(STALE, (one.expires_at - clock).total_seconds())
+            for one in found
+        }
 
     def forget(self) -> None:
         """Forget old changes; only while no chunk is held, which read them itself."""
-        self._addresses.clear()
-        self._subscribers.clear()
+        self._changed.clear()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look and renew until *stop*; a database that is away stops messages."""

@@ -1,0 +1,318 @@
+"""The messages of one chunk between composing and settling: what its session pulls.
+
+Everything here happens in the callback that read a reply, so that no task wakes for
+a message: the last look before MAIL and before the body, the journal, the outcome.
+What takes a question to the database is left to the carrier, whose event is `wake`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from mailer import errors, spool
+from mailer.core import bounce, delivery
+from mailer.core.delivery import State
+from mailer.core.subscriber import Subscriber
+from mailer.mail import message
+from mailer.mail.parcel import End as Ending
+from mailer.mail.parcel import Parcel
+from mailer.mail.session import Session
+from mailer.pipeline.sending import journal
+from mailer.pipeline.sending.settler import End, Settler
+from mailer.pipeline.sending.watch import Watch
+from mailer.store import chunks, deliveries
+
+JITTER = 0.2  # share of a wait by which retries are spread
+RECONNECTS = 3  # tries of one message over connections that end before its dot
+
+
+class Item:
+    """A message that is composed, and whose it is."""
+
+    __slots__ = ("letter", "look", "person", "row", "started", "tries")
+
+    def __init__(
+        self,
+        row: chunks.Owed,
+        person: Subscriber,
+        letter: message.Letter,
+        *,
+        look: int,
+    ) -> None:
+        self.row = row
+        self.person = person
+        self.letter = letter
+        self.look = look  # when the database was asked about the person
+        self.tries = 0
+        self.started: journal.Started | None = None
+
+
+class Load:
+    """What is ready of a chunk, under way and ended; the cargo of one session."""
+
+    def __init__(  # noqa: PLR0913 -- what a worker shares with its carriers
+        self,
+        chunk: chunks.Chunk,
+        *,
+        rules: bounce.Rules,
+        retry: tuple[timedelta, ...],
+        watch: Watch,
+        settler: Settler,
+        writer: spool.Writer,
+        stop: asyncio.Event,
+        low: int,
+        limit: int,
+    ) -> None:
+        self.chunk = chunk
+        self.wake = asyncio.Event()
+        self.ready: deque[Item] = deque()
+        self.changed: list[Item] = []  # of whom something was learned: ask again
+        self.look = 0  # of the watch, before the database was asked for the chunk
+        self.tokens = 0  # how many may start
+        self.is_over = False  # nothing may start any more
+        self.verdict: bounce.Verdict | None = None  # asks something of the lane
+        self.failure: errors.Unavailable | None = None  # of the journal
+        self._rules = rules
+        self._retry = retry
+        self._watch = watch
+        self._settler = settler
+        self._journal = writer
+        self._stop = stop
+        self._low = low
+        self._limit = limit
+        self._open: dict[Parcel, Item] = {}
+        self._session: Session | None = None
+        self._random = random.Random()  # noqa: S311 -- spreads retries
+
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether a message was started and has no end yet."""
+        return bool(self._open)
+
+    def has_room(self, session: Session) -> bool:
+        """Tell whether *session* may take one more message."""
+        return session.is_open and session.begun < self._limit
+
+    def board(self, session: Session) -> None:
+        """Have *session* carry what is ready."""
+        if self._session is session:
+            session.pull()
+        else:
+            self._session = session
+            session.carry(self)
+
+    # ── What the session calls ──────────────────────────────────────────────
+
+    def next(self) -> Parcel | None:
+        """Return the next message that may start now, after a last look."""
+        ready, session = self.ready, self._session
+        assert session is not None
+        while (
+            ready
+            and self.tokens > 0
+            and self.verdict is None
+            and session.begun < self._limit
+        ):
+            item = ready[0]
+            if not self._may_start(item.row.seq):
+                if self.is_over:
+                    self.wake.set()
+                return None
+            ready.popleft()
+            if len(ready) < self._low:
+                self.wake.set()
+            if self._has_changed(item):
+                self.changed.append(item)
+                self.wake.set()
+                continue
+            parcel = self._parcel(item)
+            if parcel is not None:
+                self.tokens -= 1
+                self._open[parcel] = item
+                return parcel
+        self.wake.set()
+        return None
+
+    def begin(self, parcel: Parcel) -> None:
+        """Write down that a dot may follow, if it still may.
+
+        Raises Conflict when it may not, Unavailable when there is no journal.
+        """
+        item = self._open[parcel]
+        if (
+            self.failure is not None
+            or not self._watch.may_start(self.chunk, item.row.seq)
+            or self._has_changed(item)  # a slow server may have let minutes pass
+        ):
+            message = "it may not go out any more"
+            raise errors.Conflict(message)
+        row = item.row
+        item.started = journal.Started(
+            self.chunk.blast_id, row.seq, row.attempts + 1, self._watch.now()
+        )
+        self._note(journal.write_started(item.started))
+
+    def end(self, parcel: Parcel, end: Ending) -> None:
+        """Judge how a message ended, and hand in what came of it."""
+        item = self._open.pop(parcel)
+        verdict = bounce.judge(end, provider=self.chunk.provider, rules=self._rules)
+        if isinstance(verdict.outcome, delivery.Throttled):
+            self._owe(item)
+        with suppress(errors.Unavailable):  # `failure` says so, the ledger will know
+            self._settle(item, verdict)
+        if self.verdict is None and _concerns_lane(verdict):
+            self.verdict = verdict
+        if self.verdict is not None or not self._open:
+            self.wake.set()
+
+    def closed(self, reason: str) -> None:
+        """Have the carrier find another connection."""
+        self.wake.set()
+
+    # ── How it may start ────────────────────────────────────────────────────
+
+    def _may_start(self, seq: int) -> bool:
+        """Look at what forbids a message; `is_over` when it forbids all of them."""
+        if self.is_over or self._stop.is_set():
+            self.is_over = True
+            return False
+        self._watch.leases.ask(self.chunk, seq)
+        may = self._watch.may_start(self.chunk, seq)
+        if not may:  # or not yet: the ledger says when
+            self.is_over = not self._watch.runs(self.chunk)
+        return may
+
+    def _has_changed(self, item: Item) -> bool:
+        person = item.person
+        return self._watch.has_changed(
+            subscriber=person.id,
+            address=person.address,
+            domain=person.domain,
+            since=item.look,
+        )
+
+    def _parcel(self, item: Item) -> Parcel | None:
+        """Return *item* as this session sends it; None when that is its end."""
+        assert self._session is not None
+        letter = item.letter
+        try:
+            parcel = self._session.parcel(
+                letter.sender, letter.recipient, letter.data, is_clean=True
+            )
+        except errors.Invalid as error:
+            self.conclude(item.row, State.FAILED, reply=str(error)[:500])
+            return None
+        if isinstance(parcel, Parcel):
+            return parcel
+        verdict = bounce.judge(parcel, provider=self.chunk.provider, rules=self._rules)
+        with suppress(errors.Unavailable):  # `failure` says so
+            self._settle(item, verdict)
+        return None
+
+    def _note(self, record: bytes) -> None:
+        """Write into the journal.  Raises Unavailable; nothing starts after that."""
+        try:
+            self._journal.write(record)
+        except errors.Unavailable as error:
+            self.failure = error
+            self.is_over = True
+            self.wake.set()
+            raise
+
+    # ── How it ends ─────────────────────────────────────────────────────────
+
+    def _owe(self, item: Item) -> None:
+        """Put back what nobody took: it is the first to go out again."""
+        item.tries += 1
+        self.ready.appendleft(item)
+
+    @property
+    def is_turned_away(self) -> bool:
+        """Tell whether connections keep ending before the dot of a message."""
+        return bool(self.ready) and self.ready[0].tries >= RECONNECTS
+
+    def _settle(self, item: Item, verdict: bounce.Verdict) -> None:
+        """Hand in what became of a message; being throttled is no attempt."""
+        row, outcome = item.row, verdict.outcome
+        match outcome:
+            case delivery.Accepted(reply=reply):
+                self.conclude(row, State.SENT, tried=True, code=reply.code)
+            case delivery.Bounce(reply=reply, suppress=suppress):
+                self.conclude(
+                    row,
+                    State.BOUNCED,
+                    tried=True,
+                    code=reply.code,
+                    reply=str(reply),
+                    is_bad_address=suppress,
+                )
+            case delivery.Deferral(reply=reply):
+                self.conclude(
+                    row,
+                    State.DEFERRED,
+                    tried=True,
+                    code=reply.code,
+                    reply=str(reply),
+                    retry_at=self._watch.now() + self._wait(row.attempts),
+                )
+            case delivery.InDoubt(reason=reason):
+                self.conclude(row, State.IN_DOUBT, tried=True, reply=reason)
+            case delivery.Throttled():
+                if item.started is not None:
+                    started, item.started = item.started, None
+                    self._note(journal.write_untaken(started))
+            case _:
+                assert_never(outcome)
+
+    def conclude(
+        self,
+        row: chunks.Owed,
+        state: State,
+        *,
+        tried: bool = False,
+        code: int | None = None,
+        reply: str | None = None,
+        retry_at: datetime | None = None,
+        is_bad_address: bool = False,
+    ) -> None:
+        """Hand in the end of a delivery.  Unavailable: the journal did not take it."""
+        result = deliveries.Result(
+            seq=row.seq,
+            state=state,
+            attempts=row.attempts + tried,
+            at=self._watch.now(),
+            code=code,
+            reply=reply,
+        )
+        # First in memory: what is known is settled even if the journal fails now.
+        self._settler.put(
+            End(
+                chunk=self.chunk,
+                result=result,
+                subscriber_id=row.subscriber_id,
+                retry_at=retry_at,
+                is_bad_address=is_bad_address,
+            )
+        )
+        if tried:
+            ended = journal.Ended(self.chunk.blast_id, result)
+            self._note(journal.write_ended(ended))
+
+    def _wait(self, attempts: int) -> timedelta:
+        """Return how long a message waits that was put off for the nth time."""
+        wait = self._retry[min(attempts, len(self._retry) - 1)]
+        return wait * self._random.uniform(1 - JITTER, 1 + JITTER)
+
+
+def _concerns_lane(verdict: bounce.Verdict) -> bool:
+    """Tell whether something is to be done before the next message."""
+    return isinstance(verdict.outcome, delivery.Throttled) or verdict.action in {
+        bounce.Action.RECONNECT,
+        bounce.Action.HOLD,
+        bounce.Action.SUSPEND,
+    }
