@@ -24,6 +24,7 @@ COMMANDS: dict[str, str] = {
     "template": "template",
     "blast": "blast",
     "report": "report",
+    "alarm": "alarm",
     "run": "run",
     "work": "run",
     "serve": "run",

@@ -9,7 +9,7 @@ import click
 
 from mailer import runtime
 from mailer.cli.context import Context, pass_context
-from mailer.runtime import running
+from mailer.runtime import running, waking
 
 
 @click.command()
@@ -98,6 +98,7 @@ async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
         )
         async with asyncio.TaskGroup() as parts:
             parts.create_task(running.schedule(workspace, stop=stop))
+            parts.create_task(waking.wake(workspace, stop=stop))
             parts.create_task(supervisor.keep("web", ["serve"]))
             for number in range(1, workers + 1):
                 name = f"worker {number}"

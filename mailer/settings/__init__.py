@@ -15,7 +15,7 @@ from typing import Any
 
 from mailer import errors
 from mailer.core import bounce, provider, segment, signature, tracking
-from mailer.settings import dkim, document, secret, sources
+from mailer.settings import alarms, dkim, document, secret, sources
 from mailer.settings.dns import Dns
 from mailer.settings.document import parse, read
 from mailer.settings.workspace import SETTINGS, existing, shipped
@@ -126,6 +126,7 @@ class File:
     dns: Dns = field(default_factory=Dns)
     retry: Retry = field(default_factory=Retry)
     work: Work = field(default_factory=Work)
+    alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +177,7 @@ class Settings:
     keys: tracking.Ring = field(repr=False)
     signers: tuple[signature.Key, ...] = ()
     dns: Dns = field(default_factory=Dns)
+    alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
     fingerprint: str = ""
 
 
@@ -213,6 +215,13 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         keys=keys,
         signers=dkim.keys(root, file.dkim, file=SETTINGS),
         dns=file.dns,
+        alarms=alarms.complete(
+            root,
+            file.alarms,
+            sources=file.source,
+            file=SETTINGS,
+            environment=environment,
+        ),
     )
     return dataclasses.replace(loaded, fingerprint=fingerprint(loaded))
 
@@ -303,6 +312,7 @@ def fingerprint(chosen: Settings) -> str:
         chosen.retry,
         sorted((number, key.hex()) for number, key in chosen.keys.keys.items()),
         chosen.keys.current,
+        chosen.alarms,  # without the secret: repr hides it
         chosen.signers,  # their public halves: repr hides the others
     )
     text = json.dumps(shared, default=repr)

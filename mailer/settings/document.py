@@ -123,6 +123,7 @@ def _message(
     if kind == "extra_forbidden":
         if known.get(last) is False or _SECRETS.search(last):
             name = "_".join(["MAILER", *map(str, path)]).upper().replace("-", "_")
+            name = name.replace("_ALARMS_", "_ALARM_")  # one secret, many alarms
             return f"a secret has no place in a file: set {name} or {name}_FILE"
         right = [name for name, is_open in known.items() if is_open]
         return f"unknown key: {errors.nearest(last, right)}"

@@ -1,0 +1,20 @@
+"""Alarms: notice what stands still, tell people, and let them take it."""
+
+from mailer.pipeline.alarming.observing import Observer
+from mailer.pipeline.alarming.taking import Listed, listed, take
+from mailer.pipeline.alarming.telling import Caller, Post, Told, deliver, speak, try_out
+from mailer.pipeline.alarming.watching import Watcher
+
+__all__ = [
+    "Caller",
+    "Listed",
+    "Observer",
+    "Post",
+    "Told",
+    "Watcher",
+    "deliver",
+    "listed",
+    "speak",
+    "take",
+    "try_out",
+]
