@@ -208,11 +208,14 @@ def _outcome(rule: Rule, reply: Reply, stage: Stage) -> delivery.Outcome:
             return delivery.Bounce(stage=stage, reply=reply, suppress=is_bad)
         case Action.RETRY:
             return delivery.Deferral(stage=stage, reply=reply)
-        case Action.RECONNECT:
-            if rule is CLOSING:  # a 421 after RCPT may be about this message
-                return delivery.Deferral(stage=stage, reply=reply)
-            return delivery.Throttled(stage=stage, reply=reply)
-        case Action.FEWER | Action.SINGLE | Action.CUT | Action.SUSPEND | Action.HOLD:
+        case (
+            Action.RECONNECT
+            | Action.FEWER
+            | Action.SINGLE
+            | Action.CUT
+            | Action.SUSPEND
+            | Action.HOLD
+        ):
             return delivery.Throttled(stage=stage, reply=reply)
         case _:
             assert_never(rule.action)

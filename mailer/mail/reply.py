@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from mailer.core.delivery import Reply
@@ -29,16 +30,20 @@ class Reader:
         self._rest = b""
         self._lines: list[tuple[int, str]] = []
 
-    def feed(self, data: bytes) -> list[Reply]:
-        """Return the replies that *data* completes.
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """Yield the replies that *data* completes; take them all.
 
-        Raises ProtocolError when it is no SMTP, or does not end.
+        Raises ProtocolError where it is no SMTP, or does not end: what was whole
+        before counts.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            reply = self._add(line)
+            if reply is not None:
+                yield reply
         if len(self._rest) > LINE:
             message = f"a reply line of more than {LINE} octets"
             raise ProtocolError(message)
-        return [reply for line in lines if (reply := self._add(line)) is not None]
 
     def _add(self, line: bytes) -> Reply | None:
         if len(line) > LINE:

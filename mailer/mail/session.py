@@ -216,18 +216,17 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Give each reply to what waits for it, in order."""
+        self._since = self._loop.time()
         try:
-            replies = self._reader.feed(data)
+            for reply in self._reader.feed(data):
+                if self._failure is not None and not self._expected:
+                    return
+                self._take(reply)
+                if reply.code == 421:  # RFC 5321 §3.8: it closes the channel
+                    self._fail(f"the server closed the connection: {reply}")
         except ProtocolError as error:
             self._fail(str(error))
             return
-        self._since = self._loop.time()
-        for reply in replies:
-            if self._failure is not None and not self._expected:
-                return
-            self._take(reply)
-            if reply.code == 421:  # RFC 5321 §3.8: it closes the channel
-                self._fail(f"the server closed the connection: {reply}")
         # Only now: a reply that came with the 354 is none to a dot not yet written.
         if self._ready is not None:
             parcel, self._ready = self._ready, None

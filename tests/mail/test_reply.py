@@ -57,7 +57,7 @@ def test_what_is_stored_and_shown_holds_no_control_characters() -> None:
 )  # fmt: skip
 def test_what_is_no_reply_is_an_error(data: bytes) -> None:
     with pytest.raises(ProtocolError):
-        Reader().feed(data)
+        list(Reader().feed(data))
 
 
 @settings(deadline=None)

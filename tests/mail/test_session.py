@@ -213,6 +213,14 @@ async def test_what_is_no_reply_loses_the_connection(
     assert len(end.reason) < 200
 
 
+async def test_what_was_answered_before_the_nonsense_counts(
+    sink: sinks.Sink, session: Session
+) -> None:
+    sink.script(ADA, "250 2.0.0 Queued\nhello", at="dot")
+    assert await send(session) == OK
+    assert not session.is_open
+
+
 async def test_a_reply_may_come_byte_by_byte_and_in_lines(
     sink: sinks.Sink, session: Session
 ) -> None:

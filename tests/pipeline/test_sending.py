@@ -210,8 +210,7 @@ async def test_a_server_that_hangs_up_on_everybody_closes_its_lane_and_loses_nob
         sink.script(address, Act(then=Then.RESET))
 
     async def held() -> bool:
-        waiting = "SELECT 1 FROM chunk WHERE state = 'ready' AND start_at > now()"
-        return bool(await given.rows(db, waiting))
+        return bool(await given.rows(db, "SELECT 1 FROM lane WHERE not_before > now()"))
 
     async with workshop.working():
         await until(held)
@@ -220,6 +219,30 @@ async def test_a_server_that_hangs_up_on_everybody_closes_its_lane_and_loses_nob
     lane = "SELECT reason FROM lane WHERE not_before > now() AND provider = 'other'"
     assert await given.rows(db, lane) == [("closed 3 times before the dot",)]
     assert await given.rows(db, "SELECT attempts FROM delivery") == [(0,), (0,)]
+
+
+async def test_a_message_that_ends_every_connection_stands_in_nobodys_way(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [ADA, BO, CY])
+    name = await given.approved(db)
+    await launching.launch(db, name)
+    sink.script(ADA, "421 4.3.0 Not this one", at="dot")
+
+    async def deferred() -> bool:
+        return bool(
+            await given.rows(db, "SELECT 1 FROM delivery WHERE state = 'deferred'")
+        )
+
+    async with workshop.with_source(connections=1).working():
+        await settled(db, 2)
+        await until(deferred)
+
+    states = await given.states(db, name)
+    assert states == {ADA: "deferred", BO: "sent", CY: "sent"}
+    attempts = "SELECT attempts FROM delivery WHERE state = 'deferred'"
+    assert await given.rows(db, attempts) == [(1,)]
+    assert await given.rows(db, "SELECT 1 FROM lane WHERE not_before > now()") == []
 
 
 async def test_a_message_that_was_throttled_at_the_dot_leaves_no_doubt_in_the_journal(

@@ -43,10 +43,10 @@ class Plan:
 
 
 class Closed(Exception):
-    """The lane is closed for a while, or may start nothing any more."""
+    """The lane is closed for a while, or may start nothing any more.
 
-    def __init__(self, wait: timedelta) -> None:
-        self.wait = wait
+    Its chunk is free at once: another source of the pool may take it.
+    """
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,8 +89,8 @@ class Carrier:
                 load.is_over = True
                 self._tokens = load.tokens
                 await _ended(load)
-        except Closed as closed:
-            wait = closed.wait
+        except Closed:
+            pass
         except errors.Unavailable as error:
             log.warning("carrier.unavailable", error=str(error))
             wait = timedelta(seconds=1)
@@ -193,9 +193,10 @@ class Carrier:
             elif isinstance(outcome, delivery.Throttled):
                 await self._hold(BREATH, str(reason))
         if load.is_turned_away:
+            load.is_turned_away = False
             await self._hold(BACKOFF, f"closed {RECONNECTS} times before the dot")
         if load.is_over or self.stop.is_set():
-            raise Closed(timedelta(0))
+            raise Closed
 
     async def _hold(self, wait: timedelta, reason: str) -> None:
         async with database.transaction(self.pool) as tx:
@@ -207,7 +208,7 @@ class Carrier:
                 reason=reason[:500],
             )
         log.info("lane.held", lane=self.plan.lane.provider, reason=reason[:200])
-        raise Closed(wait)
+        raise Closed
 
     async def _grant(self, load: Load, left: deque[chunks.Owed]) -> None:
         """Have the right to send a message; unlimited lanes ask nobody."""
@@ -217,7 +218,7 @@ class Carrier:
             return
         while load.tokens < 1 and (left or load.ready):
             if self.stop.is_set():
-                raise Closed(timedelta(0))
+                raise Closed
             async with database.transaction(self.pool) as tx:
                 load.tokens = await lanes.grant(
                     tx,

@@ -11,12 +11,13 @@ import asyncio
 import random
 from collections import deque
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
 from mailer import errors, spool
 from mailer.core import bounce, delivery
-from mailer.core.delivery import State
+from mailer.core.delivery import Stage, State
 from mailer.core.subscriber import Subscriber
 from mailer.mail import message
 from mailer.mail.parcel import End as Ending
@@ -34,7 +35,7 @@ RECONNECTS = 3  # tries of one message over connections that end before its dot
 class Item:
     """A message that is composed, and whose it is."""
 
-    __slots__ = ("letter", "look", "person", "row", "started", "tries")
+    __slots__ = ("letter", "look", "mark", "person", "row", "started", "tries")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Item:
         self.letter = letter
         self.look = look  # when the database was asked about the person
         self.tries = 0
+        self.mark = 0  # how many were accepted before the first of them
         self.started: journal.Started | None = None
 
 
@@ -75,6 +77,7 @@ class Load:
         self.look = 0  # of the watch, before the database was asked for the chunk
         self.tokens = 0  # how many may start
         self.is_over = False  # nothing may start any more
+        self.is_turned_away = False  # again and again, and nobody got through between
         self.verdict: bounce.Verdict | None = None  # asks something of the lane
         self.failure: errors.Unavailable | None = None  # of the journal
         self._rules = rules
@@ -85,6 +88,7 @@ class Load:
         self._stop = stop
         self._low = low
         self._limit = limit
+        self._accepted = 0
         self._open: dict[Parcel, Item] = {}
         self._session: Session | None = None
         self._random = random.Random()  # noqa: S311 -- spreads retries
@@ -161,11 +165,16 @@ class Load:
         """Judge how a message ended, and hand in what came of it."""
         item = self._open.pop(parcel)
         verdict = bounce.judge(end, provider=self.chunk.provider, rules=self._rules)
-        if isinstance(verdict.outcome, delivery.Throttled):
-            self._owe(item)
+        match verdict.outcome:
+            case delivery.Accepted():
+                self._accepted += 1
+            case delivery.Throttled() as outcome:
+                verdict = replace(verdict, outcome=self._put_off(item, outcome))
+            case _:
+                pass
         with suppress(errors.Unavailable):  # `failure` says so, the ledger will know
             self._settle(item, verdict)
-        if self.verdict is None and _concerns_lane(verdict):
+        if self.verdict is None and (self.is_turned_away or _concerns_lane(verdict)):
             self.verdict = verdict
         if self.verdict is not None or not self._open:
             self.wake.set()
@@ -226,15 +235,27 @@ class Load:
 
     # ── How it ends ─────────────────────────────────────────────────────────
 
-    def _owe(self, item: Item) -> None:
-        """Put back what nobody took: it is the first to go out again."""
-        item.tries += 1
-        self.ready.appendleft(item)
+    def _put_off(
+        self, item: Item, outcome: delivery.Throttled
+    ) -> delivery.Throttled | delivery.Deferral:
+        """Put back what nobody took; return what came of it in the end.
 
-    @property
-    def is_turned_away(self) -> bool:
-        """Tell whether connections keep ending before the dot of a message."""
-        return bool(self.ready) and self.ready[0].tries >= RECONNECTS
+        Once more at once, over a new connection; then after the others, who show
+        whether it is the message or the lane.  What is refused each time has spent
+        an attempt then, so that it stands in nobody's way.
+        """
+        if not item.tries:
+            item.mark = self._accepted
+        item.tries += 1
+        if item.tries >= RECONNECTS:
+            self.is_turned_away = item.mark == self._accepted
+            if outcome.reply is not None and outcome.stage > Stage.MAIL:
+                return delivery.Deferral(stage=outcome.stage, reply=outcome.reply)
+        if item.tries == 1:
+            self.ready.appendleft(item)
+        else:
+            self.ready.append(item)
+        return outcome
 
     def _settle(self, item: Item, verdict: bounce.Verdict) -> None:
         """Hand in what became of a message; being throttled is no attempt."""
