@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -72,6 +73,16 @@ class Running:
         async with asyncio.timeout(PATIENCE):
             return await self.process.wait()
 
+    async def says(self, pattern: str) -> str:
+        """Wait until it has said what matches, and return its group, or all."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = re.search(pattern, self.log.read_text("utf-8"))
+                if found is not None:
+                    return found[found.re.groups and 1]
+                assert self.process.returncode is None, self.log.read_text("utf-8")
+                await asyncio.to_thread(self.log.stat)
+
     async def kill(self) -> None:
         """End it without a word, wherever it is."""
         with suppress(ProcessLookupError):
@@ -87,6 +98,7 @@ class Program:
     environment: Mapping[str, str]
     public: int = 0
     private: int = 0
+    launcher: tuple[str, ...] = ("-m", "mailer")
     _count: list[int] = field(default_factory=lambda: [0])
 
     async def run(self, *arguments: object, actor: str = "ada") -> Done:
@@ -143,7 +155,7 @@ class Program:
                 await running.end()
 
     def _words(self, *arguments: object) -> list[str]:
-        words = [sys.executable, "-m", "mailer", "-C", str(self.root)]
+        words = [sys.executable, *self.launcher, "-C", str(self.root)]
         return [*words, *(str(one) for one in arguments)]
 
     def read(self, path: str | Path) -> str:

@@ -114,6 +114,9 @@ class Sink:
         lines[-1] = lines[-1].replace("-", " ", 1)
         return self._say("ehlo", "", "\n".join(lines))
 
+    def starttls(self, client: Conversation) -> Act:
+        return self._say("other", "STARTTLS", "500 5.5.2 Unknown command")
+
     def mail(self, client: Conversation, sender: str) -> Act:
         return self._say("mail", sender, "250 2.1.0 OK")
 

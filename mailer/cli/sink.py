@@ -40,6 +40,11 @@ HEADINGS = {
     help="Write a JSON line for each message, before it is answered.",
 )
 @click.option("--links", is_flag=True, help="Record the links too, for visitors.")
+@click.option(
+    "--transcript",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a JSON line for each step of each connection.",
+)
 @click.option("--fsync", is_flag=True, help="Have each line on disk before the answer.")
 @click.option(
     "--save",
@@ -57,6 +62,7 @@ def sink(  # noqa: PLR0913 - one parameter an option
     scenario: str,
     record: Path | None,
     links: bool,
+    transcript: Path | None,
     fsync: bool,
     save: Path | None,
     save_at_most: int,
@@ -65,8 +71,9 @@ def sink(  # noqa: PLR0913 - one parameter an option
     """Play the mailbox providers: receive mail, refuse some, deliver none.
 
     They have the habits of the real ones: unknown users, full mailboxes, greylisting,
-    limits on rate and connections, each in its own words.  Ctrl-C ends the play and
-    shows what each provider saw.
+    limits on rate and connections, each in its own words.  A scenario of one's own may
+    hold troubles too: cut wires, silence, storms (docs/simulation.md).  Ctrl-C ends the
+    play and shows what each provider saw.
 
     \b
     Example: mailer sink --port 2525 --record arrived.jsonl
@@ -77,6 +84,7 @@ def sink(  # noqa: PLR0913 - one parameter an option
         scenario=scenario,
         host=host,
         port=port,
+        transcript=transcript,
         keeping=simulating.Keeping(
             record=record,
             is_durable=fsync,

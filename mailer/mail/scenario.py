@@ -6,42 +6,20 @@ the address: a second run meets the same.  The words are the providers' own.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 
 from mailer import errors
 from mailer.core.provider import OTHER, Rate
+from mailer.mail.certificate import SELF_SIGNED
+from mailer.mail.share import Share
+from mailer.mail.trouble import Trouble
 
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 NEVER = timedelta(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A part of all addresses, 0 to 1."""
-
-    value: float = 0.0
-
-    @classmethod
-    def parse(cls, text: str) -> Share:
-        """Read ``"2.5%"``.  ValueError if it is no share."""
-        match = _PERCENT.fullmatch(text.strip())
-        if match is None or float(match[1]) > 100:
-            message = f'"{text}" is no share: write "0%" to "100%"'
-            raise ValueError(message)
-        return cls(float(match[1]) / 100)
-
-    def has(self, address: str, trait: str) -> bool:
-        """Tell whether *address* is in the share of those with *trait*."""
-        if not self.value:
-            return False
-        digest = hashlib.blake2b(f"{trait} {address}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "big") < self.value * 2**64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +60,29 @@ class Part:
     says: Words = field(default_factory=Words)
 
 
+class Handshake(StrEnum):
+    """What comes of STARTTLS."""
+
+    GOOD = "good"
+    REFUSED = "refused"  # offered, but answered by 454
+    BROKEN = "broken"  # answered by 220, and then by what is no TLS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tls:
+    """How the connection is encrypted."""
+
+    certificate: str = SELF_SIGNED  # or "expired", or a PEM file that has the key too
+    handshake: Handshake = Handshake.GOOD
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """All parts of a play."""
+    """All parts of a play, and what goes wrong in it."""
 
     provider: Mapping[str, Part] = field(default_factory=dict)
+    trouble: tuple[Trouble, ...] = ()
+    tls: Tls | None = None  # none: STARTTLS is not offered
 
     def __post_init__(self) -> None:
         owners: dict[str, str] = {}

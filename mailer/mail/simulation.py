@@ -20,7 +20,7 @@ from typing import Any
 
 from mailer.core.provider import OTHER
 from mailer.mail import sink
-from mailer.mail.scenario import Part, Scenario
+from mailer.mail.scenario import Handshake, Part, Scenario
 from mailer.mail.sink import Act, Conversation, Then
 
 _ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
@@ -176,6 +176,7 @@ class Simulation:
             domain: self.places[part.name]
             for domain, part in scenario.casting().items()
         }
+        self._tls = scenario.tls
         self._keeping = keeping
         self._now = now
         self._time = asyncio.get_running_loop().time
@@ -222,7 +223,21 @@ class Simulation:
     def ehlo(self, client: Conversation) -> Act:
         """Offer what real providers do."""
         *lines, last = EXTENSIONS
+        if self._tls is not None and not client.is_encrypted:
+            lines.append("STARTTLS")
         return Act("".join(f"250-{line}\n" for line in lines) + f"250 {last}")
+
+    def starttls(self, client: Conversation) -> Act:
+        """Encrypt, as the scenario has it."""
+        if self._tls is None or client.is_encrypted:
+            return Act("503 5.5.1 Not now")
+        match self._tls.handshake:
+            case Handshake.GOOD:
+                return Act("220 2.0.0 Go ahead", Then.ENCRYPT)
+            case Handshake.REFUSED:
+                return Act("454 4.7.0 TLS not available due to temporary reason")
+            case Handshake.BROKEN:
+                return Act("220 2.0.0 Go ahead\nThis is no TLS", Then.CLOSE)
 
     def mail(self, client: Conversation, sender: str) -> Act:
         """Take any sender."""

@@ -8,16 +8,20 @@ smuggling, CVE-2023-51764).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol, cast
 
 # Bounds memory against a client that never ends its line, RFC 5321 §4.5.3.1.4.
 LINE = 4096
+
+_NUMBERS = itertools.count(1)
 
 
 class Then(Enum):
@@ -27,6 +31,8 @@ class Then(Enum):
     CLOSE = auto()  # after the reply
     DROP = auto()  # close, say nothing
     RESET = auto()  # the same, rudely: TCP RST
+    HALF_CLOSE = auto()  # say nothing more, but still listen
+    ENCRYPT = auto()  # after the reply, TLS begins
     HOLD = auto()  # never answer
 
 
@@ -48,6 +54,9 @@ class Host(Protocol):
 
     def ehlo(self, client: Conversation) -> Act:
         """Answer EHLO with the extensions."""
+
+    def starttls(self, client: Conversation) -> Act:
+        """Answer STARTTLS."""
 
     def mail(self, client: Conversation, sender: str) -> Act:
         """Answer MAIL FROM."""
@@ -80,8 +89,18 @@ def unstuffed(content: bytes) -> bytes:
 class Conversation(asyncio.Protocol):
     """One client, from its connection to its end."""
 
-    def __init__(self, host: Host, talking: set[Conversation]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        talking: set[Conversation],
+        *,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.host = host
+        self.number = next(_NUMBERS)
+        self.is_encrypted = False
+        self.has_quit = False
+        self._tls = tls
         self._talking = talking
         self.sender: str | None = None
         self.recipients: list[str] = []
@@ -94,6 +113,7 @@ class Conversation(asyncio.Protocol):
         self._is_data = False
         self._searched = 0
         self._is_over = False
+        self._encrypting: asyncio.Task[None] | None = None
 
     @property
     def has_more(self) -> bool:
@@ -116,6 +136,8 @@ class Conversation(asyncio.Protocol):
     def hang_up(self) -> None:
         """Close without a word."""
         self._is_over = True
+        if self._encrypting is not None:
+            self._encrypting.cancel()
         self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -172,7 +194,10 @@ class Conversation(asyncio.Protocol):
                 return self.host.other(self, "RSET")
             case "NOOP":
                 return Act("250 2.0.0 OK")
+            case "STARTTLS":
+                return self.host.starttls(self)
             case "QUIT":
+                self.has_quit = True
                 return Act("221 2.0.0 Bye", Then.CLOSE)
             case _:
                 return self.host.other(self, verb.upper())
@@ -253,24 +278,47 @@ class Conversation(asyncio.Protocol):
             self._drip(reply)
         elif act.reply:
             self._out.append(reply)
-        match act.then:
-            case Then.GO_ON:
+        if act.then is not Then.GO_ON:
+            self._follow(act.then)
+        if not self._in:  # else the rest of a pipelined group is answered first
+            self._flush()
+
+    def _follow(self, then: Then) -> None:
+        """Do what comes after the reply, or in its place."""
+        self._is_busy = True
+        self._flush()
+        match then:
+            case Then.GO_ON | Then.HOLD:
                 pass
-            case Then.HOLD:
-                self._is_busy = True
+            case Then.HALF_CLOSE:
+                if self._transport.can_write_eof():  # TLS has no half
+                    self._transport.write_eof()
+            case Then.ENCRYPT:
+                self._in.clear()  # RFC 3207 §4.2: what came before does not count
+                self._encrypting = self._loop.create_task(self._encrypt())
             case Then.CLOSE | Then.DROP:
-                self._flush()
                 self._is_over = True
                 self._transport.close()
             case Then.RESET:
-                self._flush()
                 self._is_over = True
                 wire = self._transport.get_extra_info("socket")
                 linger = struct.pack("ii", 1, 0)  # on, for no time: RST, not FIN
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 self._transport.abort()
-        if not self._in:  # else the rest of a pipelined group is answered first
-            self._flush()
+
+    async def _encrypt(self) -> None:
+        """Begin TLS; a client that cannot is gone, and knows why."""
+        assert self._tls is not None
+        with suppress(OSError):  # ssl.SSLError is one
+            made = await self._loop.start_tls(
+                self._transport, self, self._tls, server_side=True
+            )
+            assert made is not None
+            self._transport = made
+            self.is_encrypted = True
+            self._is_busy = False
+            self._reset()
+            self._work()
 
     def _drip(self, reply: bytes) -> None:
         if self._is_over:
@@ -298,14 +346,18 @@ def _path(text: str, key: str) -> str | None:
 
 @asynccontextmanager
 async def serving(
-    host: Host, *, address: str = "127.0.0.1", port: int = 0
+    host: Host,
+    *,
+    address: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
     """Serve *host* and yield the port; port 0 takes a free one."""
     loop = asyncio.get_running_loop()
     talking: set[Conversation] = set()
 
     server = await loop.create_server(
-        lambda: Conversation(host, talking), address, port
+        lambda: Conversation(host, talking, tls=tls), address, port
     )
     try:
         found: int = server.sockets[0].getsockname()[1]

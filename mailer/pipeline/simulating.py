@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from mailer import errors, settings
-from mailer.mail import scenario, simulation, sink
+from mailer.mail import certificate, scenario, simulation, sink, transcript, trouble
 
 Count = simulation.Count
 Keeping = simulation.Keeping
@@ -22,6 +25,7 @@ class Stage:
     host: str = "127.0.0.1"
     port: int = 2525
     keeping: Keeping = field(default_factory=Keeping)
+    transcript: Path | None = None  # a JSON line for each step
 
 
 async def simulate(
@@ -37,12 +41,45 @@ async def simulate(
     Unavailable when the port is taken.
     """
     play = settings.read(scenario.path(stage.scenario), scenario.Scenario)
-    with simulation.Simulation(play, stage.keeping, now=now) as host:
-        try:
-            async with sink.serving(host, address=stage.host, port=stage.port) as port:
-                ready(port)
-                await stop.wait()
-        except OSError as error:
-            message = f"{stage.host}:{stage.port}: {error.strerror or error}"
-            raise errors.Unavailable(message) from error
-        return host.counts
+    context = _encryption(play.tls, now=now) if play.tls is not None else None
+    with simulation.Simulation(play, stage.keeping, now=now) as providers:
+        with _host(stage, play, providers, now=now) as host:
+            try:
+                async with sink.serving(
+                    host, address=stage.host, port=stage.port, tls=context
+                ) as port:
+                    ready(port)
+                    await stop.wait()
+            except OSError as error:
+                message = f"{stage.host}:{stage.port}: {error.strerror or error}"
+                raise errors.Unavailable(message) from error
+        return providers.counts
+
+
+@contextmanager
+def _host(
+    stage: Stage,
+    play: scenario.Scenario,
+    providers: simulation.Simulation,
+    *,
+    now: Callable[[], datetime],
+) -> Iterator[sink.Host]:
+    """Yield *providers*, in their troubles, overheard where that is wanted."""
+    time = asyncio.get_running_loop().time
+    host: sink.Host = providers
+    if play.trouble:
+        host = trouble.Troubled(host, play.trouble, time=time)
+    with ExitStack() as stack:
+        if stage.transcript is not None:
+            host = stack.enter_context(
+                transcript.Transcript(host, stage.transcript, now=now)
+            )
+        yield host
+
+
+def _encryption(tls: scenario.Tls, *, now: Callable[[], datetime]) -> ssl.SSLContext:
+    try:
+        return certificate.context(tls.certificate, now=now())
+    except OSError as error:  # ssl.SSLError is one
+        message = f"{tls.certificate}: {error.strerror or error}"
+        raise errors.NotFound(message) from error

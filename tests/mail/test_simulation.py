@@ -14,8 +14,9 @@ from mailer.core.bounce import Action, Answered, Lost
 from mailer.core.delivery import Reply, Stage
 from mailer.core.provider import OTHER, Rate, Source, Tls
 from mailer.mail import reply, scenario, simulation, sink, smtp
-from mailer.mail.scenario import Part, Scenario, Share
+from mailer.mail.scenario import Part, Scenario
 from mailer.mail.session import Session
+from mailer.mail.share import Share
 from mailer.mail.simulation import Count, Keeping, Place
 
 NOON = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
