@@ -44,6 +44,7 @@ class Act:
     then: Then = Then.GO_ON
     delay: float = 0.0  # seconds
     is_dripping: bool = False  # the reply comes byte by byte
+    trouble: str | None = None  # what went wrong here on purpose, for the transcript
 
 
 class Host(Protocol):

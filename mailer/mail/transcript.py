@@ -53,6 +53,8 @@ class Transcript:
         reply = act.reply.partition("\n")[0][:200]
         if act.then not in {Then.GO_ON, Then.ENCRYPT}:
             more["then"] = act.then.name.lower().replace("_", "-")
+        if act.trouble is not None:
+            more["trouble"] = act.trouble
         self._write(client, step, **more, reply=reply)
         return act
 

@@ -96,6 +96,9 @@ class Trouble:
 
     def change(self, usual: Act) -> Act:
         """Return what is done where *usual* would have been."""
+        return replace(self._changed(usual), trouble=self.does)
+
+    def _changed(self, usual: Act) -> Act:
         match self.does:
             case Does.SAY:
                 closes = self.says.startswith("421")

@@ -47,6 +47,7 @@ class Step:
     recipient: str | None = None
     reply: str = ""
     then: str | None = None
+    trouble: str | None = None
     has_quit: bool = False
     is_encrypted: bool = False
 
@@ -64,6 +65,7 @@ def _step(line: dict[str, Any]) -> Step:
         recipient=line.get("recipient"),
         reply=line.get("reply", ""),
         then=line.get("then"),
+        trouble=line.get("trouble"),
         has_quit=line.get("quit", False),
         is_encrypted=line.get("tls", False),
     )

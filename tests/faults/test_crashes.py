@@ -10,15 +10,16 @@ import asyncio
 import random
 from pathlib import Path
 
+import click
 import pytest
 
 from mailer.store import database
+from tests import given
 from tests.faults import promises, stage
 from tests.faults.oracle import oracle
 from tests.faults.promises import Expected
 from tests.program import Program, Running
 
-PEOPLE = 1200
 SCENARIO = """
 [provider.other]
 latency = "10ms"
@@ -26,6 +27,7 @@ unknown = "2%"
 greylisted = "3%"
 """
 ENDS = frozenset({"sent", "bounced"})
+WORKERS = "SELECT 1 FROM process, pg_sleep(0.02) WHERE kind = 'worker'"
 
 
 async def killed(
@@ -78,21 +80,56 @@ async def survived(
 
 
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize(("workers", "kills", "seed"), [(1, 5, 1), (3, 6, 3)])
 async def test_a_worker_that_is_killed_sends_nobody_a_second_copy_and_loses_nobody(
+    db: database.Pool, database_url: str, tmp_path: Path
+) -> None:
+    await survived(db, database_url, tmp_path, people=1000, workers=2, kills=5, seed=1)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_hundred_kills(
+    workers: int,
     db: database.Pool,
     database_url: str,
     tmp_path: Path,
-    workers: int,
-    kills: int,
-    seed: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    await survived(
-        db,
-        database_url,
-        tmp_path,
-        people=PEOPLE,
-        workers=workers,
-        kills=kills,
-        seed=seed,
+    kills, people = 100, 20_000
+    outcome = await survived(
+        db, database_url, tmp_path, people=people, workers=workers, kills=kills, seed=7
     )
+    with capsys.disabled():
+        click.echo(
+            f"\n{people:,} messages, {workers} workers, {kills} kills at random: "
+            f"{outcome.lost} lost, {outcome.twice} twice, {outcome.in_doubt} in doubt "
+            f"({outcome.in_doubt / kills:.1f} a kill), of which "
+            f"{outcome.delivered_in_doubt} had been delivered"
+        )
+
+
+@pytest.mark.timeout(60)
+async def test_what_a_dead_worker_left_is_taken_over_by_one_that_lives(
+    db: database.Pool, database_url: str, tmp_path: Path
+) -> None:
+    people = 600
+    name = await stage.launched(db, people)
+    async with oracle(tmp_path, '[provider.other]\nlatency = "100ms"\n') as book:
+        house = await stage.made(tmp_path, database_url, book)
+        async with stage.working(house) as (victim,):
+            await book.hears("dot")
+            async with stage.working(house) as survivors:
+                async with asyncio.timeout(20):
+                    while len(await given.rows(db, WORKERS)) < 2:
+                        continue
+                await book.hears("dot", 20, more=True)
+                await victim.kill()
+                await book.hears("dot", more=True, within=20)  # DESIGN.md 5.3
+                await stage.finished(db, people)
+                await stage.stopped(survivors)
+
+    expected = Expected(
+        people=people, doubts=stage.CONNECTIONS, connections=stage.CONNECTIONS
+    )
+    await promises.kept(db, name, book, expected)
