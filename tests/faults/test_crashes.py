@@ -113,7 +113,7 @@ async def test_a_hundred_kills(
 async def test_what_a_dead_worker_left_is_taken_over_by_one_that_lives(
     db: database.Pool, database_url: str, tmp_path: Path
 ) -> None:
-    people = 600
+    people = 200
     name = await stage.launched(db, people)
     async with oracle(tmp_path, '[provider.other]\nlatency = "100ms"\n') as book:
         house = await stage.made(tmp_path, database_url, book)

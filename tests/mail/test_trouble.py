@@ -35,7 +35,7 @@ DOCS = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text("utf-8")
 IMPATIENT = Limits(mail=0.3, rcpt=0.3, data=0.3, dot=0.3, greeting=0.3, connect=0.1)
 
 
-async def nothing() -> None:
+def nothing() -> None:
     pass
 
 
