@@ -9,6 +9,7 @@ import structlog
 
 from mailer import errors
 from mailer.core import audience, blast
+from mailer.core.delivery import State
 from mailer.store import blasts, database, deliveries
 
 ACTOR = "scheduler"
@@ -61,7 +62,7 @@ async def launch(pool: database.Pool, name: str) -> Launched:
         assert found.send_at is not None
         assert found.seed is not None
         body = await blasts.content(tx, found.approved_hash)
-        rows = await deliveries.launch(
+        placed = await deliveries.launch(
             tx,
             found.id,
             audience=audience.of(body, offset=deliveries.LAUNCH_PARAMETERS),
@@ -70,14 +71,16 @@ async def launch(pool: database.Pool, name: str) -> Launched:
             seed=found.seed,
             holdout=body["holdout"],
         )
-        owed = sum((await deliveries.providers(tx, found.id)).values())
+        owed = sum(one.count for one in placed if one.state is State.OWED)
         count = await deliveries.cut(
             tx,
             found.id,
+            placed,
             pool=body["pool"],
             start_at=found.send_at,
             size=_size(owed, variants=len(body["variants"])),
         )
+    rows = sum(one.count for one in placed)
     log.info("blast.launched", blast=name, rows=rows, owed=owed, chunks=count)
     return Launched(name=name, rows=rows, owed=owed, chunks=count)
 

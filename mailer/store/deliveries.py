@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +31,19 @@ class Predicate(Protocol):
     @property
     def parameters(self) -> Sequence[object]:
         """The values of the parameters, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Rows of a new ledger with the same fate: how many, from where to where."""
+
+    round: int
+    provider: str
+    variant: int | None
+    state: State
+    count: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +173,8 @@ async def launch(
     variants: int,
     seed: int,
     holdout: float = 0.0,
-) -> int:
-    """Write the ledger of *blast* in one statement, and return its rows.
+) -> list[Placed]:
+    """Write the ledger of *blast* in one statement; return what was placed where.
 
     *holdout* is the share of each provider's people that gets nothing.  The
     parameters of *audience* are numbered from `LAUNCH_PARAMETERS` + 1.
@@ -176,13 +190,14 @@ async def launch(
         seed_parameter = f"${query.names.index('seed') + 1}"
         expression = _IS_HELD_OUT.format(seed=seed_parameter, share=float(holdout))
         sql = sql.replace(_HELD_OUT, expression)
-    status: str = await tx.raw.execute(sql, *given, *audience.parameters)
-    return int(status.rpartition(" ")[2])
+    rows = await tx.raw.fetch(sql, *given, *audience.parameters)
+    return [Placed(**{**row, "state": State(row["state"])}) for row in rows]
 
 
 async def cut(
     tx: database.Connection,
     blast: BlastId,
+    placed: Sequence[Placed],
     *,
     pool: str,
     start_at: datetime,
@@ -190,17 +205,43 @@ async def cut(
 ) -> int:
     """Cut the owed rows into chunks of at most *size*, and return how many."""
     await tx.run(SQL["insert_rounds"], blast=blast)
+    runs = _runs(placed)
     count = await tx.run(
-        SQL["insert_chunks"], blast=blast, pool=pool, start_at=start_at, size=size
+        SQL["insert_chunks"],
+        blast=blast,
+        pool=pool,
+        start_at=start_at,
+        size=size,
+        rounds=[round for round, _provider in runs],
+        providers=[provider for _round, provider in runs],
+        firsts=[first for first, _last in runs.values()],
+        lasts=[last for _first, last in runs.values()],
     )
-    await tx.run(SQL["roll_up_launch"], blast=blast)
+    await tx.run(
+        SQL["roll_up_launch"],
+        blast=blast,
+        variants=[one.variant or 0 for one in placed],
+        providers=[one.provider for one in placed],
+        states=[one.state.value for one in placed],
+        counts=[one.count for one in placed],
+    )
     return count
 
 
-async def providers(tx: database.Connection, blast: BlastId) -> dict[str, int]:
-    """Return how many are owed a message, by provider."""
-    rows = await tx.rows(SQL["providers"], blast=blast)
-    return {row["provider"]: row["owed"] for row in rows}
+def _runs(placed: Sequence[Placed]) -> dict[tuple[int, str], tuple[int, int]]:
+    """Return from where to where the owed rows of each round and provider reach."""
+    owed: defaultdict[tuple[int, str], list[Placed]] = defaultdict(list)
+    for one in placed:
+        if one.state is State.OWED:
+            owed[one.round, one.provider].append(one)
+    runs = {}
+    for key, parts in sorted(owed.items()):
+        first = min(part.first for part in parts)
+        last = max(part.last for part in parts)
+        # The ledger is sorted so that they lie together.
+        assert sum(part.count for part in parts) == last - first + 1
+        runs[key] = first, last
+    return runs
 
 
 async def settle(

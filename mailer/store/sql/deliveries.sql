@@ -1,77 +1,78 @@
 -- name: launch
 -- Write the ledger: who is owed a message, in sending order; variants alternate.
-INSERT INTO delivery (
-    blast_id, seq, subscriber_id, provider, round, variant, state, settled_at, reply
-)
-SELECT :blast, seq, id, provider, 1,
-       CASE WHEN kind = 'owed' THEN 1 + (seq - 1) % :variants END,
-       kind, CASE WHEN kind <> 'owed' THEN mailer_now() END,
-       CASE WHEN kind = 'suppressed' THEN 'suppressed at launch' END
-FROM (
-    SELECT id, provider, kind,
-           row_number() OVER (ORDER BY kind, provider, rank, id)::integer AS seq
+-- Returns what was placed where, so that nobody needs to read it all again.
+WITH placed AS (
+    INSERT INTO delivery (
+        blast_id, seq, subscriber_id, provider, round, variant, state, settled_at, reply
+    )
+    SELECT :blast, seq, id, provider, 1,
+           CASE WHEN kind = 'owed' THEN 1 + (seq - 1) % :variants END,
+           kind, CASE WHEN kind <> 'owed' THEN mailer_now() END,
+           CASE WHEN kind = 'suppressed' THEN 'suppressed at launch' END
     FROM (
-        SELECT id, provider, rank,
-               (CASE WHEN is_suppressed THEN 'suppressed'
-                     WHEN /* held out */ false THEN 'held_out'
-                     ELSE 'owed' END)::delivery_state AS kind
+        SELECT id, provider, kind,
+               row_number() OVER (ORDER BY kind, provider, rank, id)::integer AS seq
         FROM (
-            SELECT s.id, s.provider, hashint8extended(s.id, :seed) AS rank,
-                   EXISTS (
-                       SELECT FROM suppression x
-                       WHERE x.address = s.address
-                         AND (x.topic IS NULL OR x.topic = :topic)
-                         AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
-                   ) OR EXISTS (
-                       SELECT FROM suppression x
-                       WHERE x.address = '@' || s.domain
-                         AND (x.topic IS NULL OR x.topic = :topic)
-                         AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
-                   ) AS is_suppressed
-            FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
-            WHERE (/* audience */ true)
-        ) AS audience
-    ) AS sorted
-) AS placed;
+            SELECT id, provider, rank,
+                   (CASE WHEN is_suppressed THEN 'suppressed'
+                         WHEN /* held out */ false THEN 'held_out'
+                         ELSE 'owed' END)::delivery_state AS kind
+            FROM (
+                SELECT s.id, s.provider, hashint8extended(s.id, :seed) AS rank,
+                       EXISTS (
+                           SELECT FROM suppression x
+                           WHERE x.address = s.address
+                             AND (x.topic IS NULL OR x.topic = :topic)
+                             AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+                       ) OR EXISTS (
+                           SELECT FROM suppression x
+                           WHERE x.address = '@' || s.domain
+                             AND (x.topic IS NULL OR x.topic = :topic)
+                             AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+                       ) AS is_suppressed
+                FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+                WHERE (/* audience */ true)
+            ) AS audience
+        ) AS sorted
+    ) AS ordered
+    RETURNING round, provider, variant, state, seq
+)
+SELECT round, provider, variant, state, count(*), min(seq) AS first, max(seq) AS last
+FROM placed
+GROUP BY round, provider, variant, state
+ORDER BY round, provider, variant, state;
 
 -- name: insert_rounds
 -- Add the rounds of a blast; released ones may be leased at once.
 INSERT INTO round (blast_id, number, released_at) VALUES (:blast, 1, mailer_now());
 
 -- name: insert_chunks
--- Cut the owed rows of a blast into chunks, provider by provider, in sending order.
+-- Cut runs of owed rows into chunks, provider by provider, in sending order.
 INSERT INTO chunk (blast_id, round, provider, pool, start_at, first_seq, last_seq)
-SELECT :blast, round, provider, :pool, :start_at, min(seq), max(seq)
-FROM (
-    SELECT round, provider, seq,
-           (seq - min(seq) OVER (PARTITION BY round, provider)) / :size AS part
-    FROM delivery
-    WHERE blast_id = :blast AND state = 'owed'
-) AS owed
-GROUP BY round, provider, part
-ORDER BY part, provider;
+SELECT :blast, run.round, run.provider, :pool, :start_at, part.first,
+       LEAST(part.first + :size - 1, run.last)
+FROM unnest(
+    :rounds::smallint[], :providers::text[], :firsts::integer[], :lasts::integer[]
+) AS run (round, provider, first, last)
+CROSS JOIN LATERAL generate_series(run.first, run.last, :size) AS part (first)
+ORDER BY part.first - run.first, run.provider;
 
 -- name: roll_up_launch
 -- Count who is in the audience, and who of them gets nothing.
 INSERT INTO rollup AS r (blast_id, variant, provider, hour, recipients, suppressed, held_out)
-SELECT blast_id, COALESCE(variant, 0), provider, date_trunc('hour', mailer_now(), 'UTC'),
-       count(*), count(*) FILTER (WHERE state = 'suppressed'),
-       count(*) FILTER (WHERE state = 'held_out')
-FROM delivery
-WHERE blast_id = :blast
-GROUP BY blast_id, COALESCE(variant, 0), provider
-ORDER BY 2, 3
+SELECT :blast, variant, provider, date_trunc('hour', mailer_now(), 'UTC'),
+       sum(count), COALESCE(sum(count) FILTER (WHERE state = 'suppressed'), 0),
+       COALESCE(sum(count) FILTER (WHERE state = 'held_out'), 0)
+FROM unnest(
+    :variants::smallint[], :providers::text[], :states::delivery_state[],
+    :counts::bigint[]
+) AS placed (variant, provider, state, count)
+GROUP BY variant, provider
+ORDER BY variant, provider
 ON CONFLICT (blast_id, variant, provider, hour) DO UPDATE
 SET recipients = r.recipients + excluded.recipients,
     suppressed = r.suppressed + excluded.suppressed,
     held_out = r.held_out + excluded.held_out;
-
--- name: providers
--- List the providers that a blast goes to, with their owed rows.
-SELECT provider, count(*) AS owed FROM delivery
-WHERE blast_id = :blast AND state = 'owed'
-GROUP BY provider
-ORDER BY provider;
 
 -- name: states
 -- Count the deliveries of a blast by state.
