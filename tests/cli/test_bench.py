@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -26,33 +27,94 @@ def test_an_unknown_figure_is_answered_with_those_that_are_there() -> None:
     result = CliRunner().invoke(cli.commands, ["bench", "luck"])
 
     assert result.exit_code == 2
-    assert "importing, sending" in result.output
+    assert "importing, launching, memory, sending, sharing, whole" in result.output
 
 
 def test_its_help_names_the_figures() -> None:
     result = CliRunner().invoke(cli.commands, ["bench", "--help"])
 
     assert result.exit_code == 0
-    assert "sending, importing" in result.output
+    for script in bench.FOLDER.glob("*.py"):
+        assert f"\n  {script.stem} " in result.output
 
 
-@pytest.mark.smtp_sink
-@pytest.mark.timeout(120)
-def test_sending_is_set_beside_its_floor() -> None:
+def measured(*asked: str) -> tuple[int, Any]:
+    """Run a bench on something tiny; return its exit status and its figures."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-m", "mailer", "bench", "sending"),
-            *("--json", "--signed", "--messages", "40", "--obvious", "2"),
-        ],
+        [sys.executable, "-m", "mailer", "bench", *asked, "--json"],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONWARNINGS": "default"},
         stdout=subprocess.PIPE,
         check=False,
     )
+    return done.returncode, json.loads(done.stdout)
 
-    found = json.loads(done.stdout)
-    assert done.returncode == int(found["ratio"] > found["target"])
+
+@pytest.mark.smtp_sink
+@pytest.mark.timeout(120)
+def test_sending_is_set_beside_its_floor() -> None:
+    asked = ("sending", "--signed", "--messages", "40", "--obvious", "2")
+
+    status, found = measured(*asked)
+
+    assert status == int(found["ratio"] > found["target"])
     assert found["messages"] == 40
     assert found["ratio"] == pytest.approx(found["cpu"] / found["floor"])
     assert found["floor"] == pytest.approx(sum(found["floor_parts"].values()))
     assert set(found["floor_parts"]) == {"render", "sha256", "rsa", "smtp_source"}
+
+
+@pytest.mark.smtp_sink
+@pytest.mark.timeout(120)
+def test_two_workers_are_set_beside_one() -> None:
+    status, found = measured("sharing", "--messages", "200", "--connections", "4")
+
+    assert status == int(found["ratio"] > found["target"])
+    assert [run["messages"] for run in found["runs"]] == [200, 200, 200]
+    assert [len(run["shares"]) for run in found["runs"]] == [1, 2, 1]
+    assert found["ratio"] == pytest.approx(found["together"] / found["one"])
+
+
+@pytest.mark.smtp_sink
+@pytest.mark.timeout(120)
+def test_of_a_large_blast_start_middle_and_end_are_sent_and_all_rows_stand() -> None:
+    asked = ("memory", "--small", "100", "--large", "2000", "--messages", "100")
+
+    status, found = measured(*asked)
+
+    is_reached = found["ratio"] <= found["target"] and found["peak_mb"] <= 120
+    assert status == int(not is_reached)
+    assert (found["small"]["rows"], found["small"]["sent"]) == (100, 100)
+    assert (found["large"]["rows"], found["large"]["chunks"]) == (2000, 100)
+    assert found["large"]["sent"] == 300
+    assert found["small"]["peak_mb"] > 20
+
+
+@pytest.mark.timeout(120)
+def test_a_launch_is_set_beside_a_bare_insert_of_the_same_rows() -> None:
+    status, found = measured("launching", "--rows", "1000", "--rounds", "1")
+
+    assert status == int(found["ratio"] < found["target"])
+    assert (found["rows"], found["owed"]) == (1000, 980)
+    assert set(found["parts"]) == {"ledger", "chunks", "rollup", "commit"}
+    seconds = found["bare_seconds"], found["launch_seconds"]
+    assert found["ratio"] == pytest.approx(seconds[0] / seconds[1])
+
+
+@pytest.mark.timeout(120)
+def test_an_import_is_set_beside_a_bare_copy_of_the_same_rows() -> None:
+    status, found = measured("importing", "--rows", "300")
+
+    assert status == int(found["ratio"] < found["target"])
+    assert found["rows"] == 300
+
+
+@pytest.mark.smtp_sink
+@pytest.mark.timeout(120)
+def test_the_receiver_counts_what_the_ledger_says() -> None:
+    status, found = measured("whole", "--messages", "300", "--workers", "2")
+
+    assert (status, found["is_equal"]) == (0, True)
+    counts = found["accepted"], found["recipients"], found["distinct_recipients"]
+    assert counts == (300, 300, 300)
+    assert found["ledger"] == {"sent": 300}

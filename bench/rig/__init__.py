@@ -1,0 +1,1 @@
+"""What the scripts of the bench share: people, blasts, a receiver, workers, a floor."""
