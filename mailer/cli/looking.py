@@ -6,13 +6,16 @@ import asyncio
 import time
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from mailer import runtime
+from mailer.cli import alarm
 from mailer.cli.context import Context, json_option, pass_context, show_json
 from mailer.core import blast as blasts
+from mailer.core.alarm import Alarm
 from mailer.core.delivery import State
 from mailer.pipeline import scheduling
 
@@ -142,7 +145,7 @@ def watch(ctx: Context, name: str, once: bool, as_json: bool) -> None:
     if as_json:
         show_json(seen)
     elif once:
-        Console().print(_table(seen, rate=None))
+        Console().print(_picture(seen, rate=None))
 
 
 async def _follow(at: scheduling.Desk, name: str) -> scheduling.Watched:
@@ -156,10 +159,21 @@ async def _follow(at: scheduling.Desk, name: str) -> scheduling.Watched:
                 before = seen.sent
             passed = time.monotonic() - started
             rate = (seen.sent - before) / passed if passed > LOOK else None
-            live.update(_table(seen, rate=rate))
+            live.update(_picture(seen, rate=rate))
             if seen.blast.state not in GOING:
                 return seen
             await asyncio.sleep(LOOK)
+
+
+def _picture(seen: scheduling.Watched, *, rate: float | None) -> Group:
+    """Return the open alarms, and the blast below."""
+    lines = [Text(_alarm(one), style=alarm.style(one)) for one in seen.alarms]
+    return Group(*lines, _table(seen, rate=rate))
+
+
+def _alarm(one: Alarm) -> str:
+    cure = "" if one.taken_by else f"  (mailer alarm take {one.id})"
+    return f"ALARM {alarm.line(one)}{cure}"
 
 
 def _table(seen: scheduling.Watched, *, rate: float | None) -> Table:

@@ -7,6 +7,7 @@ from its receipt, so a batch that is loaded twice changes nothing.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -56,6 +57,7 @@ async def run(
             try:
                 pause = 0.0 if await loader.step() else PAUSE
             except (errors.Unavailable, OSError) as error:
+                loader.excuse()
                 _log.warning("events wait for the database", error=str(error))
                 pause = AGAIN
             except Exception as error:  # noqa: BLE001 -- redirects go on all the same
@@ -100,6 +102,7 @@ class Loader:
         self.loaded = 0  # events that were new
         self.unreadable = 0  # records that are no events
         self.rejected = 0  # events that the database refuses
+        self._caught_up = time.monotonic()
         self._pool = pool
         self._root = root
         self._tails: dict[Path, spool.Tail] = {}
@@ -117,6 +120,20 @@ class Loader:
                 if number == at.segment:
                     total -= at.offset
         return total
+
+    @property
+    def behind(self) -> float:
+        """Return for how many seconds there was more to load than could be."""
+        return time.monotonic() - self._caught_up if self.is_ours else 0.0
+
+    def excuse(self) -> None:
+        """Begin anew to count for how long it is behind: the database is away."""
+        self._caught_up = time.monotonic()
+
+    @property
+    def damaged(self) -> int:
+        """Return how many places of segments were damaged; a torn end is none."""
+        return sum(tail.damaged for tail in self._tails.values())
 
     @property
     def lost(self) -> int:
@@ -147,6 +164,8 @@ class Loader:
         for folder in dead:
             if not spool.segments(folder):
                 self._bury(folder)
+        if count < BATCH:
+            self._caught_up = time.monotonic()
         return count
 
     def _folders(self) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import signal
 import socket
 import sys
@@ -15,10 +16,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from mailer import errors
-from mailer.pipeline import closing, launching, sending
+from mailer.core.alarm import Kind
+from mailer.pipeline import alarming, closing, launching, sending
 from mailer.runtime import Workspace
 
 TICK = 0.5  # seconds between two looks at what is due
+STEADY = 60.0  # seconds; a child that lives so long does not die again and again
+OFTEN = 3  # shorter lives in a row need a person
 YOUNG = 5.0  # seconds; a child that dies earlier is restarted ever later
 PATIENCE = 45.0  # seconds that a child is given to end after SIGTERM
 
@@ -89,22 +93,41 @@ class Supervisor:
     workspace: Workspace
     stop: asyncio.Event
     tell: Callable[[str], None]
+    steady: float = STEADY
     _quick: dict[str, int] = field(default_factory=dict)
+    _short: dict[str, int] = field(default_factory=dict)  # lives in a row
 
     async def keep(self, name: str, arguments: Sequence[str]) -> None:
         """Run a child until *stop*, and again whenever it dies."""
         while not self.stop.is_set():
             started = time.monotonic()
-            code = await self._once(arguments)
+            code = await self._once(name, arguments)
             if self.stop.is_set():
                 return
             is_young = time.monotonic() - started < YOUNG
             self._quick[name] = self._quick.get(name, 0) + 1 if is_young else 0
             wait = min(30.0, 2.0 ** self._quick[name] - 1)
+            self._short[name] = self._short.get(name, 0) + 1
+            if self._short[name] >= OFTEN:
+                often = f"{self._short[name]} times, the last time with exit status"
+                await alarming.raise_(
+                    self.workspace.pool,
+                    Kind.CRASHING,
+                    _named(name),
+                    f"It ended {often} {code}.",
+                )
             self.tell(f"{name} ended with {code}; it starts again in {wait:.0f} s")
             await pause(self.stop, wait)
 
-    async def _once(self, arguments: Sequence[str]) -> int:
+    async def _praise(self, name: str) -> None:
+        """End the alarm of a child that lives for a while."""
+        await asyncio.sleep(self.steady)
+        self._short[name] = 0
+        await alarming.clear(
+            self.workspace.pool, Kind.CRASHING, _named(name), why="it runs again"
+        )
+
+    async def _once(self, name: str, arguments: Sequence[str]) -> int:
         """Run a child to its end; SIGTERM it when told to stop, kill it if it hangs."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -120,7 +143,9 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             ended = group.create_task(child.wait())
             told = group.create_task(self.stop.wait())
+            steady = group.create_task(self._praise(name))
             await asyncio.wait({ended, told}, return_when=asyncio.FIRST_COMPLETED)
+            steady.cancel()
             if not ended.done():
                 child.send_signal(signal.SIGTERM)
                 try:
@@ -130,6 +155,11 @@ class Supervisor:
                     child.kill()
             told.cancel()
         return await child.wait()
+
+
+def _named(child: str) -> str:
+    """Return what an alarm calls a child of this machine."""
+    return f"{child} of {platform.node()}"
 
 
 def setup(workspace: Workspace) -> sending.Setup:

@@ -14,6 +14,7 @@ from uuid import UUID
 from mailer import errors
 from mailer.core import alarm
 from mailer.core.alarm import Alarm, Event, Kind
+from mailer.core.delivery import BlastId
 from mailer.store import database
 
 SQL = database.load("alarms")
@@ -47,6 +48,14 @@ class Undelivered:
 async def raise_(tx: database.Connection, kind: Kind, subject: str, detail: str) -> int:
     """Raise an alarm, or count one more of the open one; return its number."""
     return await _raise(tx, kind, subject, detail, more=1)
+
+
+async def doubt(tx: database.Connection, blast: BlastId, count: int) -> None:
+    """Raise an alarm when a lost worker left *count* messages of a blast in doubt."""
+    if count:
+        name = await tx.value(SQL["blast"], id=blast)
+        text = f"A worker was lost; of {count} of its messages no answer was seen."
+        await raise_(tx, Kind.IN_DOUBT, f"blast {name}", text)
 
 
 async def sustain(

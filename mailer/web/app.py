@@ -20,6 +20,7 @@ from mailer.web.hooks import Hooks
 from mailer.web.operations import Operations
 from mailer.web.reports import Reports
 from mailer.web.tracking import Tracking
+from mailer.web.troubles import Troubles
 
 BODY_BYTES = 64 * 1024  # the longest body that a stranger may send
 KEEPALIVE = 15.0  # seconds; aiohttp's hour lets idle sockets and half headers pile up
@@ -91,6 +92,7 @@ async def serve(
             )
             operations = Operations(pool=pool, links=links, inbox=inbox, loader=loader)
             reports = Reports(pool=pool, now=now)
+            troubles = Troubles(pool=pool, inbox=inbox, loader=loader)
             async with (
                 listening(public(tracking, hooks), settings.public, key="public"),
                 listening(
@@ -98,6 +100,7 @@ async def serve(
                 ),
             ):
                 tasks.create_task(linking.run(links, finished))
+                tasks.create_task(troubles.run(stop))
                 tasks.create_task(
                     recording.run(pool, spool_dir, finished, loader=loader)
                 )

@@ -13,6 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from mailer import errors
+from mailer.core.alarm import LORE
 from mailer.pipeline import Pool, measuring
 from mailer.pipeline.linking import Links
 from mailer.pipeline.measuring import Measured
@@ -119,6 +120,12 @@ def _database(measured: Measured) -> Iterator[Metric]:
         for state, count in states.items():
             deliveries.add_metric([name, state], count)
     yield deliveries
+    alarms = GaugeMetricFamily(
+        "mailer_alarms_open", "Open alarms", labels=["kind", "severity"]
+    )
+    for kind, count in measured.alarms.items():
+        alarms.add_metric([kind.value, LORE[kind].severity.value], count)
+    yield alarms
 
 
 class _Snapshot(Collector):

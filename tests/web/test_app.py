@@ -13,9 +13,10 @@ import aiohttp
 import pytest
 
 from mailer import errors, settings
+from mailer.core.alarm import Kind
 from mailer.core.tracking import Purpose
 from mailer.settings import Address, Settings, workspace
-from mailer.store import database
+from mailer.store import alarms, database
 from mailer.web import app
 from tests import given
 from tests.web.conftest import NOON, NOWHERE, RING, path
@@ -175,3 +176,17 @@ async def test_a_port_that_is_taken_says_where_to_choose_another(
     assert str(failure.value.exceptions[0]) == (
         f"127.0.0.1:{port} is taken: set [{key}] port in config/settings.toml"
     )
+
+
+async def test_open_alarms_are_counted_and_the_others_are_zero(
+    chosen: Settings, db: database.Pool, tmp_path: Path
+) -> None:
+    async with database.transaction(db) as tx:
+        for subject in ("lane google/relay", "lane yahoo/relay"):
+            await alarms.raise_(tx, Kind.LANE, subject, "550")
+
+    async with serving(chosen, db, tmp_path / "spool") as session:
+        found = await metrics(session, chosen)
+
+    assert found['mailer_alarms_open{kind="lane_held",severity="critical"}'] == 2
+    assert found['mailer_alarms_open{kind="settings_differ",severity="warning"}'] == 0

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailer.core.alarm import Alarm
 from mailer.core.delivery import State
 from mailer.pipeline.scheduling.moving import Desk
-from mailer.store import blasts, chunks, database, deliveries, lanes
+from mailer.store import alarms, blasts, chunks, database, deliveries, lanes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,7 @@ class Watched:
     progress: Sequence[deliveries.Progress]
     lanes: Sequence[lanes.Lane]
     next_start: datetime | None
+    alarms: Sequence[Alarm]  # open ones, of whatever they are
 
     @property
     def recipients(self) -> int:
@@ -47,6 +49,7 @@ async def watch(desk: Desk, name: str) -> Watched:
             progress=await deliveries.progress(tx, found.id),
             lanes=await lanes.everything(tx),
             next_start=await chunks.next_start(tx, found.id),
+            alarms=await alarms.open_(tx),
         )
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from mailer import errors, spool
 from mailer.core import bounce, delivery, provider
+from mailer.core.alarm import Kind
 from mailer.core.delivery import State, SubscriberId
 from mailer.core.subscriber import Subscriber
 from mailer.mail import smtp
@@ -20,7 +21,7 @@ from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.load import RECONNECTS, Item, Load
 from mailer.pipeline.sending.settler import Return, Settler
 from mailer.pipeline.sending.watch import Watch
-from mailer.store import chunks, database, lanes, subscribers
+from mailer.store import alarms, chunks, database, lanes, subscribers
 
 AHEAD = 8  # messages that are composed in a row: what they need stays in the caches
 LOW = 3  # … and so many are left when the next are composed
@@ -187,7 +188,7 @@ class Carrier:
                 await _ended(load)
                 await self.close()
             elif verdict.action is bounce.Action.HOLD:
-                await self._hold(verdict.wait or HALT, str(reason))
+                await self._hold(verdict.wait or HALT, str(reason), alarm=Kind.LANE)
             elif verdict.action is bounce.Action.SUSPEND:
                 await self._hold(verdict.wait or BACKOFF, str(reason))
             elif isinstance(outcome, delivery.Throttled):
@@ -198,7 +199,9 @@ class Carrier:
         if load.is_over or self.stop.is_set():
             raise Closed
 
-    async def _hold(self, wait: timedelta, reason: str) -> None:
+    async def _hold(
+        self, wait: timedelta, reason: str, *, alarm: Kind | None = None
+    ) -> None:
         async with database.transaction(self.pool) as tx:
             await lanes.hold(
                 tx,
@@ -207,6 +210,9 @@ class Carrier:
                 wait=wait,
                 reason=reason[:500],
             )
+            if alarm is not None:
+                name = f"lane {self.plan.lane.provider}/{self.plan.lane.source}"
+                await alarms.raise_(tx, alarm, name, f"It said: {reason}")
         log.info("lane.held", lane=self.plan.lane.provider, reason=reason[:200])
         raise Closed
 

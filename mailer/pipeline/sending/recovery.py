@@ -22,7 +22,7 @@ from mailer.core.delivery import BlastId, State
 from mailer.pipeline.sending import journal
 from mailer.pipeline.sending.leases import Leases
 from mailer.pipeline.sending.watch import pause
-from mailer.store import blasts, chunks, database, deliveries, lanes, processes
+from mailer.store import alarms, blasts, chunks, database, deliveries, lanes, processes
 
 EVERY = 2.0  # seconds between two looks for those that are gone
 SOON = timedelta(seconds=60)  # until a message is tried again whose retry was lost
@@ -76,6 +76,7 @@ async def _give_up(pool: database.Pool, chunk: chunks.Chunk) -> None:
             # Deliveries before chunks, as the settler does.
             doubts = await _doubt(tx, chunk, why=GONE)
             await chunks.end_lost(tx, chunk)
+            await alarms.doubt(tx, chunk.blast_id, doubts)
     except errors.Conflict:
         return
     log.warning("chunk.given_up", blast=chunk.blast_id, doubts=doubts)
@@ -155,4 +156,6 @@ async def _replay(
     deferred = [row.seq for row in settled if row.after is State.DEFERRED]
     if deferred:
         await chunks.gather(tx, blast, deferred, wait=SOON)
-    return sum(row.after is State.IN_DOUBT for row in settled)
+    doubts = sum(row.after is State.IN_DOUBT for row in settled)
+    await alarms.doubt(tx, blast, doubts)
+    return doubts

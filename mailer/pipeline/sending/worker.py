@@ -20,6 +20,7 @@ from mailer.core import bounce, provider
 from mailer.core.delivery import BlastId
 from mailer.pipeline.sending import content, recovery
 from mailer.pipeline.sending.carrier import Carrier, Plan
+from mailer.pipeline.sending.complaints import Complaints
 from mailer.pipeline.sending.content import Content, House
 from mailer.pipeline.sending.leases import LEASE, Leases
 from mailer.pipeline.sending.settler import Settler
@@ -57,6 +58,7 @@ class Worker:
     settler: Settler
     journal: spool.Writer
     stop: asyncio.Event
+    complaints: Complaints
     _contents: dict[tuple[BlastId, str], Content] = field(default_factory=dict)
     _open: int = 0
 
@@ -66,10 +68,12 @@ class Worker:
             while not self.stop.is_set():
                 if self.watch.is_outdated:
                     log.warning("worker.outdated", cure="restart it")
+                    await self.complaints.outdated()
                     self.stop.set()
                     break
                 started = 0
                 try:
+                    await self.complaints.journal(self.journal.failure)
                     self._demand_journal()
                     started = await self._spread(carriers)
                 except errors.Unavailable as error:
@@ -260,7 +264,9 @@ async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> Non
             settler=settler,
             journal=writer,
             stop=stop,
+            complaints=Complaints(pool=pool),
         )
+        await worker.complaints.begun()
         await _together(worker, watch=watch, settler=settler)
         async with database.transaction(pool) as tx:
             await lanes.drop_slots(tx, owner=owner)

@@ -142,3 +142,7 @@ SELECT mailer_now();
 -- Count the open alarms of each kind.
 SELECT kind, count(*) AS count FROM alarm WHERE cleared_at IS NULL GROUP BY kind
 ORDER BY kind;
+
+-- name: blast
+-- Name the blast that an alarm is about.
+SELECT name FROM blast WHERE id = :id;
