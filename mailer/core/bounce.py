@@ -14,14 +14,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from mailer.core import delivery
 from mailer.core.delivery import Reply, Stage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class Answered(NamedTuple):
     """The server's reply that ended the transaction, and where."""
 
     stage: Stage
@@ -133,8 +132,7 @@ TURNED_AWAY = Rule(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What came of an attempt, and what its reply says beyond this message."""
 
     outcome: delivery.Outcome

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import NewType
+from typing import NamedTuple, NewType
 
 BlastId = NewType("BlastId", int)
 SubscriberId = NewType("SubscriberId", int)
@@ -68,8 +68,7 @@ class Stage(IntEnum):
     DONE = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(NamedTuple):
     """What a server said, its lines joined: ``452 4.2.2 Mailbox full``."""
 
     code: int

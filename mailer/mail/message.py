@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from mailer.core import money, signature
 from mailer.core.delivery import BlastId
@@ -41,8 +41,7 @@ _URLS = (
 ASK = money.Rules()  # amounts of at least $20, in steps of $5, from the highest gift
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
+class Letter(NamedTuple):
     """A message as it goes on the wire, and its envelope."""
 
     sender: str

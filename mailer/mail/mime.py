@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from mailer.mail import header
 
@@ -42,8 +43,7 @@ class Letterhead:
         object.__setattr__(self, "lines", b"".join(written))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(NamedTuple):
     """What is one person's: fixed when rendered, the same on each try."""
 
     id: str  # <b12.34.mac@example.org>

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from mailer import errors
 from mailer.core.delivery import BlastId, SubscriberId
@@ -53,8 +54,7 @@ class Move:
     through: int | None = None  # its new `started_through`
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owed:
+class Owed(NamedTuple):
     """A delivery of a chunk, and whether it may still go out."""
 
     seq: int
@@ -120,7 +120,7 @@ async def rows(
         }
     )
     found = await tx.raw.fetch(sql, *given, *more)
-    return [Owed(**row) for row in found]
+    return [Owed._make(row) for row in found]
 
 
 async def move(

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mailer.core.delivery import BlastId, State, SubscriberId
 from mailer.store import database
@@ -46,8 +46,7 @@ class Placed:
     last: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(NamedTuple):
     """What came of one delivery, to be written into the ledger."""
 
     seq: int

@@ -9,7 +9,7 @@ from typing import cast
 
 from mailer import errors
 from mailer.core.delivery import SubscriberId
-from mailer.core.subscriber import Giving, Subscriber
+from mailer.core.subscriber import NO_GIVING, Giving, Subscriber
 from mailer.store import database
 
 SQL = database.load("subscribers")
@@ -53,7 +53,7 @@ async def history(
 
 
 def _subscriber(row: database.Row) -> Subscriber:
-    giving = Giving()
+    giving = NO_GIVING
     if row["gift_count"] is not None:
         giving = Giving(
             count=row["gift_count"],

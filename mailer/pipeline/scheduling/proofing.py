@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from mailer import errors
@@ -49,7 +49,7 @@ async def proof(
         blast.Move.PROOF, state=found.state, resumes=found.resumes, name=found.name
     )
     addresses = [subscriber.normalise(one).email for one in to]
-    person = replace(await _like(desk, found, written, like), id=NOBODY)
+    person = (await _like(desk, found, written, like))._replace(id=NOBODY)
     source = next(one for one in desk.settings.sources if one.pool == written.spec.pool)
     session = await smtp.connect(source)
     sent = []

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from mailer.core.delivery import BlastId, State
 from mailer.store.deliveries import Result
@@ -20,8 +21,7 @@ _ENDED = struct.Struct(">cQIHdBH")  # … state, code; then the reply
 _STATES = tuple(State)
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A message whose dot may have left us."""
 
     blast: BlastId
@@ -39,8 +39,7 @@ class Untaken:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """A message of which we know what became."""
 
     blast: BlastId

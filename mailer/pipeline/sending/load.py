@@ -11,7 +11,6 @@ import asyncio
 import random
 from collections import deque
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
@@ -169,7 +168,7 @@ class Load:
             case delivery.Accepted():
                 self._accepted += 1
             case delivery.Throttled() as outcome:
-                verdict = replace(verdict, outcome=self._put_off(item, outcome))
+                verdict = verdict._replace(outcome=self._put_off(item, outcome))
             case _:
                 pass
         with suppress(errors.Unavailable):  # `failure` says so, the ledger will know

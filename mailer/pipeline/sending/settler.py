@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 
@@ -21,8 +22,7 @@ PATIENCE = 1.0  # seconds until a database that went away is asked again
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
+class End(NamedTuple):
     """What became of one delivery of a chunk."""
 
     chunk: chunks.Chunk
