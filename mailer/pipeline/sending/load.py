@@ -247,9 +247,11 @@ class Load:
             item.mark = self._accepted
         item.tries += 1
         if item.tries >= RECONNECTS:
-            self.is_turned_away = item.mark == self._accepted
-            if outcome.reply is not None and outcome.stage > Stage.MAIL:
-                return delivery.Deferral(stage=outcome.stage, reply=outcome.reply)
+            said = outcome.reply if outcome.stage > Stage.MAIL else None
+            has_company = said is None or bool(self.ready)
+            self.is_turned_away = has_company and item.mark == self._accepted
+            if said is not None:
+                return delivery.Deferral(stage=outcome.stage, reply=said)
         if item.tries == 1:
             self.ready.appendleft(item)
         else:
