@@ -219,6 +219,23 @@ def _outcome(rule: Rule, reply: Reply, stage: Stage) -> delivery.Outcome:
             assert_never(rule.action)
 
 
+def about_domain(verdict: Verdict) -> Verdict:
+    """Return what *verdict* comes to on a lane of many domains, sent to directly.
+
+    What the hosts of one domain say is about that domain: its message is put off
+    and spends an attempt, so that the wait grows, and the lane goes on.  A new
+    connection is all that may be asked for.
+    """
+    if verdict.action is Action.RECONNECT:
+        return verdict
+    outcome, action = verdict.outcome, verdict.action
+    if isinstance(outcome, delivery.Throttled) and outcome.reply is not None:
+        outcome = delivery.Deferral(stage=outcome.stage, reply=outcome.reply)
+    if action not in {Action.SUPPRESS, Action.REFUSE, Action.BREAK}:
+        action = Action.NONE
+    return verdict._replace(outcome=outcome, action=action, wait=None)
+
+
 def misread(rules: Iterable[Rule]) -> list[str]:
     """Return a line for each sample that its own rule does not get."""
     every = Rules(rules=tuple(rules))

@@ -48,6 +48,7 @@ class Letter(NamedTuple):
     recipient: str
     data: bytes
     html_size: int  # bytes; Gmail clips at about 102 KB
+    id: str = ""  # of its Message-ID, without the brackets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,10 +164,11 @@ class Composer:
         name = " ".join(
             part for part in (person.first_name, person.last_name) if part and not to
         )
+        id = message_id(self.blast, seq=f"{seq}{mark}", domain=self.domain)
         data = mime.build(
             self._letterhead,
             mime.Message(
-                id=message_id(self.blast, seq=f"{seq}{mark}", domain=self.domain),
+                id=id,
                 date=date,
                 to=header.Mailbox(name=name, address=recipient),
                 subject=subject.format(rendered.subject),
@@ -180,6 +182,7 @@ class Composer:
             recipient=recipient,
             data=dkim.sign(data, self.signers, at=date),
             html_size=_size(rendered.html),
+            id=id.strip("<>"),
         )
 
     def _context(self, person: Subscriber) -> dict[str, Any]:

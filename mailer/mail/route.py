@@ -11,16 +11,17 @@ import asyncio
 import ipaddress
 import random
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 from mailer import errors
+from mailer.core import network
 from mailer.core.bounce import Answered
 from mailer.core.delivery import Reply, Stage
+from mailer.core.provider import Kind, Source
 from mailer.mail import resolver
+from mailer.mail.memory import Memory
 
 HOSTS = 10  # of a domain that are tried
 ADDRESSES = 5  # of a host that are tried
@@ -32,13 +33,6 @@ FAILED = 60.0  # seconds until the DNS is asked again about what it could not sa
 SILENT = 5  # domains in a row without any answer: then it is not the domains
 DEAD = 60.0  # seconds in which a host that failed is tried after the others
 
-# What carries an IPv4 address in it could lead back to ourselves.
-_TUNNELS = tuple(
-    ipaddress.ip_network(one)
-    for one in ("::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16")
-)
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 @dataclass(frozen=True, slots=True)
 class Host:
@@ -48,6 +42,9 @@ class Host:
     addresses: tuple[str, ...]
 
 
+Key = tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """The hosts of a domain: best preference first, equal ones together."""
@@ -55,7 +52,7 @@ class Route:
     tiers: tuple[tuple[Host, ...], ...]
 
     @property
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> Key:
         """Return what domains have in common that may share a connection."""
         return tuple(host.name for tier in self.tiers for host in tier)
 
@@ -76,6 +73,26 @@ class Own:
     addresses: frozenset[str] = frozenset()
 
 
+def routing(
+    sources: Iterable[Source],
+    *,
+    servers: Sequence[tuple[str, int]] = (),
+    inside: Sequence[str] = (),
+) -> Router | None:
+    """Return a router for those of *sources* that send directly; None: none does.
+
+    Raises Unavailable when there is no resolver to ask.
+    """
+    direct = [one for one in sources if one.kind is Kind.DIRECT]
+    if not direct:
+        return None
+    own = Own(
+        names=frozenset(one.helo.lower().rstrip(".") for one in direct if one.helo),
+        addresses=frozenset(one.address for one in direct if one.address),
+    )
+    return Router(resolver.Resolver(servers, is_caching=False), own=own, inside=inside)
+
+
 class Router:
     """Knows the way to domains, and which hosts failed lately; one a process."""
 
@@ -94,9 +111,10 @@ class Router:
         self._inside = tuple(ipaddress.ip_network(one) for one in inside)
         self._clock = clock
         self._random = random.Random(seed)  # noqa: S311 -- spreads load, hides nothing
-        self._routes: _Memory[Route | Answered] = _Memory(clock)
-        self._hosts: _Memory[_Found] = _Memory(clock)
-        self._dead: _Memory[bool] = _Memory(clock)
+        self._routes: Memory[Route | Answered] = Memory(clock, KNOWN)
+        self._hosts: Memory[_Found] = Memory(clock, KNOWN)
+        self._dead: Memory[bool] = Memory(clock, KNOWN)
+        self._shut: Memory[Answered] = Memory(clock, KNOWN)
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._silent = 0  # domains in a row
@@ -142,6 +160,14 @@ class Router:
     def bury(self, source: str, target: Target) -> None:
         """Remember that *target* did not take a connection of *source*."""
         self._dead.put(f"{source} {target.address}", value=True, seconds=DEAD)
+
+    def shut(self, source: str, found: Route, end: Answered) -> None:
+        """Remember that no host of *found* took *source*, and what that comes to."""
+        self._shut.put(" ".join((source, *found.key)), end, DEAD)
+
+    def shut_for(self, source: str, found: Route) -> Answered | None:
+        """Return what the messages of *found* get that was shut in the last minute."""
+        return self._shut.get(" ".join((source, *found.key)))
 
     # ── What is asked ───────────────────────────────────────────────────────
 
@@ -238,13 +264,7 @@ class Router:
         outside.  A host without other addresses is one without addresses.
         """
         ip = ipaddress.ip_address(address)
-        if any(ip in network for network in self._inside):
-            return True
-        if ip.is_multicast or not ip.is_global:
-            return False
-        return ip.version == 4 or (
-            ip in _INTERNET_6 and not any(ip in tunnel for tunnel in _TUNNELS)
-        )
+        return network.is_public(ip) or any(ip in one for one in self._inside)
 
     async def _loop(self, pairs: Sequence[tuple[resolver.Mx, _Found]]) -> int | None:
         """Return the preference at which this machine is named; None: nowhere."""
@@ -261,9 +281,6 @@ class Router:
         return min(mine, default=None)
 
 
-_INTERNET_6 = ipaddress.ip_network("2000::/3")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
     """What is known of a host: its usable addresses, or why there are none."""
@@ -272,27 +289,6 @@ class _Found:
     why: str = ""
     seconds: float = FAILED
     trouble: str = ""  # why nobody could say
-
-
-T = TypeVar("T")
-
-
-class _Memory(Generic[T]):
-    """Remembers values for a time, and the newest only when there are too many."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._kept: OrderedDict[str, tuple[float, T]] = OrderedDict()
-
-    def get(self, key: str) -> T | None:
-        until, value = self._kept.get(key, (0.0, None))
-        return value if self._clock() < until else None
-
-    def put(self, key: str, value: T, seconds: float) -> None:
-        self._kept.pop(key, None)
-        self._kept[key] = (self._clock() + seconds, value)
-        if len(self._kept) > KNOWN:
-            self._kept.popitem(last=False)
 
 
 def _route(ways: Sequence[tuple[resolver.Mx, _Found]]) -> Route:

@@ -90,7 +90,13 @@ class Session(asyncio.Protocol):
             self._next()
 
     def parcel(
-        self, sender: str, recipient: str, data: bytes, *, is_clean: bool = False
+        self,
+        sender: str,
+        recipient: str,
+        data: bytes,
+        *,
+        wish: envelope.Wish = envelope.NOTHING,
+        is_clean: bool = False,
     ) -> Parcel | Answered:
         """Return a transaction for this server, or the refusal it need not say.
 
@@ -98,7 +104,12 @@ class Session(asyncio.Protocol):
         are not stuffed.  Raises Invalid for what is no address or no message.
         """
         found = envelope.commands(
-            sender, recipient, data, offered=self.extensions, is_clean=is_clean
+            sender,
+            recipient,
+            data,
+            offered=self.extensions,
+            wish=wish,
+            is_clean=is_clean,
         )
         return found if isinstance(found, Answered) else Parcel(found, data)
 

@@ -53,9 +53,10 @@ class Refused(errors.Unavailable):
         off (RFC 3463 §3.5: x.4.1 no answer from host).  Those of a domain whose
         hosts say that they never take mail are refused (RFC 7504 §5).
         """
-        reply = Reply(code=450, text=f"4.4.1 {self}")
         if isinstance(self.end, bounce.Answered) and self.end.reply.code == NO_MAIL:
             reply = Reply(code=NO_MAIL, text=f"5.3.2 {self}")
+            return bounce.Answered(stage=Stage.RCPT, reply=reply)
+        reply = Reply(code=450, text=f"4.4.1 {self}")
         return bounce.Answered(stage=Stage.RCPT, reply=reply)
 
 
@@ -98,6 +99,22 @@ async def connect_any(
             router.bury(source.name, target)
             failures.append(error)
     raise _most_telling(failures)
+
+
+async def connect_to(
+    source: Source, domain: str, *, router: Router | None, limits: Limits = LIMITS
+) -> Session:
+    """Open the connection over which *source* sends to *domain*.
+
+    Raises Refused, also when the domain takes no mail.
+    """
+    if source.kind is Kind.RELAY:
+        return await connect(source, limits=limits)
+    assert router is not None
+    found = await router.route(domain)
+    if not isinstance(found, Route):
+        raise Refused(domain, found)
+    return await connect_any(source, found, router=router, limits=limits)
 
 
 def is_here(source: Source) -> bool:

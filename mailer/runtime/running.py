@@ -17,8 +17,10 @@ import structlog
 
 from mailer import errors
 from mailer.core.alarm import Kind
+from mailer.mail import route
 from mailer.pipeline import alarming, closing, launching, sending
 from mailer.runtime import Workspace
+from mailer.settings import dns
 
 TICK = 0.5  # seconds between two looks at what is due
 STEADY = 60.0  # seconds; a child that lives so long does not die again and again
@@ -165,6 +167,7 @@ def _named(child: str) -> str:
 def setup(workspace: Workspace) -> sending.Setup:
     """Return what a worker of *workspace* is started with."""
     chosen = workspace.settings
+    sources = sending.here(chosen.sources)
     return sending.Setup(
         house=sending.House(
             organization=chosen.organization.words,
@@ -172,10 +175,15 @@ def setup(workspace: Workspace) -> sending.Setup:
             ring=chosen.keys,
             signers=chosen.signers,
         ),
-        sources=chosen.sources,
+        sources=sources,
         providers=chosen.providers,
         rules=chosen.bounces,
         retry=chosen.retry,
         fingerprint=chosen.fingerprint,
         journals=workspace.root / ".mailer" / "journal",
+        router=route.routing(
+            sources,
+            servers=[dns.server(one) for one in chosen.dns.servers],
+            inside=chosen.dns.inside,
+        ),
     )

@@ -63,7 +63,6 @@ def _misfits(source: Source) -> Iterator[tuple[str, str]]:
         yield "certificate", 'nobody sees it without TLS: write tls = "required"'
     if source.kind is Kind.RELAY:
         return
-    yield "kind", f'"{source.kind}": this release sends by relays: write "relay"'
     helo = source.helo or ""
     if "." not in helo.strip(".") or helo.replace(".", "").isdigit() or ":" in helo:
         yield (

@@ -182,3 +182,28 @@ def test_a_sample_that_another_rule_takes_is_told() -> None:
         'second: first takes "450 hm"',
         'second: none takes "550 hm"',
     ]
+
+
+# ── Lanes of many domains ───────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        (Stage.MAIL, "451 4.7.1 Come back later"),
+        (Stage.RCPT, "450 4.7.0 Too many messages from your network"),
+        (Stage.CONNECT, "554 5.7.1 You are listed"),
+    ],
+)
+def test_what_one_small_domain_says_closes_no_lane_of_many(
+    stage: Stage, said: str
+) -> None:
+    verdict = bounce.about_domain(judged(said, stage=stage))
+    assert verdict.outcome == delivery.Deferral(stage=stage, reply=reply(said))
+    assert (verdict.action, verdict.wait) == (Action.NONE, None)
+
+
+def test_a_421_of_one_small_domain_asks_for_another_connection_only() -> None:
+    verdict = judged("421 4.3.2 Shutting down")
+    assert bounce.about_domain(verdict) == verdict
+    assert verdict.action is Action.RECONNECT

@@ -94,17 +94,6 @@ def test_problems_of_all_files_are_told_at_once(root: Path) -> None:
     ]
 
 
-def test_a_source_that_this_release_cannot_send_by_is_refused(root: Path) -> None:
-    settings_file = root / "config/settings.toml"
-    text = settings_file.read_text("utf-8")
-    settings_file.write_text(text.replace('kind = "relay"', 'kind = "direct"'), "utf-8")
-
-    with pytest.raises(
-        errors.Invalid, match=r'source\.relay\.kind: "direct": .*"relay"'
-    ):
-        load(root)
-
-
 def test_secrets_come_from_the_environment_and_never_print(
     root: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from mailer import errors, settings
+from mailer.core.provider import Kind
 from mailer.settings import workspace
 from tests import certificates
 
@@ -117,3 +118,44 @@ def test_what_is_no_certificate_is_refused(root: Path) -> None:
 def test_every_mistake_is_told_at_once(root: Path) -> None:
     found = problems(root, 'certificate = "no.pem"\ntls = "none"\n')
     assert len(found) == 2
+
+
+# ── Direct ──────────────────────────────────────────────────────────────────
+
+HELO = 'helo = "mail.example.org"\n'
+
+
+def test_a_direct_source_needs_its_name_and_no_more(root: Path) -> None:
+    (found,) = load(root, HELO, kind="direct").sources
+    assert (found.kind, found.helo, found.port) == (Kind.DIRECT, "mail.example.org", 25)
+
+
+@pytest.mark.parametrize("helo", ["mail", "192.0.2.1", "2001:db8::1", ""])
+def test_a_direct_source_says_its_full_name(root: Path, helo: str) -> None:
+    text = f'helo = "{helo}"\n' if helo else ""
+    (found,) = problems(root, text, kind="direct")
+    said = f'"{helo}"' if helo else "missing"
+    assert found == (
+        f"source.relay.helo: {said}: a direct source says its full name, the one that "
+        'the PTR of its address has: write helo = "mail.example.org"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('host = "relay.example.org"\n', "host"),
+        ('user = "mailer"\n', "user"),
+        (WHO, "certificate"),
+    ],
+)
+def test_what_only_a_relay_has_is_refused(root: Path, text: str, key: str) -> None:
+    (found,) = problems(root, HELO + text, kind="direct")
+    assert found.startswith(f"source.relay.{key}: ")
+    assert "leave it out" in found
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "here", "10.0.0.0/33"])
+def test_a_network_that_is_none_is_refused(root: Path, network: str) -> None:
+    with pytest.raises(errors.Invalid, match=r'write a network, "10\.1\.0\.0/16"'):
+        load(root, f'{HELO}[dns]\ninside = ["{network}"]\n', kind="direct")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailer import errors
-from mailer.core import audience, blast
+from mailer.core import audience, blast, provider
 from mailer.core.delivery import SubscriberId
 from mailer.core.subscriber import Subscriber
 from mailer.mail import message, smtp, template
@@ -274,6 +274,9 @@ async def _sources(desk: Desk, written: Draft) -> list[Finding]:
     for source in desk.settings.sources:
         if source.pool != written.spec.pool:
             continue
+        if source.kind is provider.Kind.DIRECT:
+            found.append(_direct(source))
+            continue
         try:
             session = await smtp.connect(source)
         except smtp.Refused as error:
@@ -281,5 +284,20 @@ async def _sources(desk: Desk, written: Draft) -> list[Finding]:
         else:
             await session.quit()
             text, is_ok = f"{source.host}:{source.port} answers", True
+            if "deliverby" not in session.extensions:  # RFC 2852
+                text += "; what waits there may arrive after the blast's end"
         found.append(Finding(name=f"source {source.name}", is_ok=is_ok, text=text))
     return found
+
+
+def _direct(source: provider.Source) -> Finding:
+    """Look whether *source* sends from here; what is published, `doctor` looks at."""
+    is_here = smtp.is_here(source)
+    text = f"sends straight to the providers as {source.helo}"
+    if source.address is not None:
+        text += f" from {source.address}"
+    if not is_here:
+        text += ", which is no address of this machine: a worker must run where it is"
+    return Finding(
+        name=f"source {source.name}", is_ok=is_here, is_warning=not is_here, text=text
+    )

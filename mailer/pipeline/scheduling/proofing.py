@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from mailer import errors
-from mailer.core import audience, blast, subscriber
+from mailer.core import audience, blast, provider, subscriber
 from mailer.core.bounce import Answered
 from mailer.core.delivery import NOBODY, Stage
-from mailer.mail import smtp
+from mailer.mail import route, smtp
+from mailer.mail.route import Router
+from mailer.mail.session import Session
 from mailer.pipeline.scheduling import composing, moving
 from mailer.pipeline.scheduling.draft import Draft
 from mailer.pipeline.scheduling.moving import Desk
+from mailer.settings import dns
 from mailer.store import blasts, database, deliveries, subscribers
 
 FRAME = "[PROOF {name}] {{}}"
@@ -48,10 +51,10 @@ async def proof(
     blast.after(
         blast.Move.PROOF, state=found.state, resumes=found.resumes, name=found.name
     )
-    addresses = [subscriber.normalise(one).email for one in to]
+    addresses = [subscriber.normalise(one) for one in to]
     person = (await _like(desk, found, written, like))._replace(id=NOBODY)
     source = next(one for one in desk.settings.sources if one.pool == written.spec.pool)
-    session = await smtp.connect(source)
+    doors = _Doors(source=source, router=_router(desk, source))
     sent = []
     try:
         for variant, composer in composing.composers(desk, found, written).items():
@@ -60,20 +63,24 @@ async def proof(
                     person,
                     seq=0,
                     date=now,
-                    to=address,
+                    to=address.email,
                     subject=FRAME.format(name=variant),
                     mark=f"-{secrets.token_hex(6)}",
                 )
+                session = await doors.to(address)
                 end = await session.send(letter.sender, letter.recipient, letter.data)
-                _demand_accepted(end, address=address)
+                _demand_accepted(end, address=address.email)
                 subject = composer.render(person).subject
                 sent.append(
                     Proof(
-                        variant=variant, to=address, subject=subject, like=person.email
+                        variant=variant,
+                        to=address.email,
+                        subject=subject,
+                        like=person.email,
                     )
                 )
     finally:
-        await session.quit()
+        await doors.close()
     async with database.transaction(desk.pool) as tx:
         found = await blasts.get(tx, found.name)
         await blasts.mark_proofed(tx, found)
@@ -82,9 +89,41 @@ async def proof(
             found,
             blast.Move.PROOF,
             actor=desk.actor,
-            why=f"to {', '.join(addresses)}",
+            why=f"to {', '.join(one.email for one in addresses)}",
         )
     return sent
+
+
+@dataclass(slots=True, kw_only=True)
+class _Doors:
+    """The connections of one proof: one to the relay, or one to each domain."""
+
+    source: provider.Source
+    router: Router | None
+    _open: dict[str, Session] = field(default_factory=dict)
+
+    async def to(self, address: subscriber.Address) -> Session:
+        """Return the connection that mail to *address* takes."""
+        name = address.domain if self.router is not None else self.source.host
+        if name not in self._open:
+            self._open[name] = await smtp.connect_to(
+                self.source, address.domain, router=self.router
+            )
+        return self._open[name]
+
+    async def close(self) -> None:
+        """Say goodbye at each."""
+        for session in self._open.values():
+            await session.quit()
+
+
+def _router(desk: Desk, source: provider.Source) -> Router | None:
+    asked = desk.settings.dns
+    return route.routing(
+        [source],
+        servers=[dns.server(one) for one in asked.servers],
+        inside=asked.inside,
+    )
 
 
 def _demand_accepted(end: object, *, address: str) -> None:

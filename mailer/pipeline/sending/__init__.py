@@ -1,6 +1,7 @@
 """Send what is owed: lease, render, journal, SMTP, outcome, settle."""
 
 from mailer.pipeline.sending.content import House
+from mailer.pipeline.sending.routing import here
 from mailer.pipeline.sending.worker import Setup, work
 
-__all__ = ["House", "Setup", "work"]
+__all__ = ["House", "Setup", "here", "work"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +16,9 @@ from mailer.core.alarm import Kind
 from mailer.core.delivery import State, SubscriberId
 from mailer.core.subscriber import Subscriber
 from mailer.mail import smtp
+from mailer.mail.route import Key, Route, Router
 from mailer.mail.session import Session
+from mailer.pipeline.sending import routing
 from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.load import RECONNECTS, Item, Load
 from mailer.pipeline.sending.settler import Return, Settler
@@ -32,6 +34,8 @@ BACKOFF = timedelta(seconds=30)  # of a lane whose server cannot be reached
 
 log = structlog.get_logger()
 
+Way = Route | bounce.Answered
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -41,6 +45,12 @@ class Plan:
     source: provider.Source
     rules: bounce.Rules
     retry: tuple[timedelta, ...]
+    router: Router | None = None  # of a source that sends directly
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether many domains share the lane, each with servers of its own."""
+        return self.router is not None and self.lane.provider == provider.OTHER
 
 
 class Closed(Exception):
@@ -61,6 +71,7 @@ class Carrier:
     journal: spool.Writer
     stop: asyncio.Event
     _session: Session | None = None
+    _key: Key | None = None  # of the route that the session was opened for
     _tokens: int = 0
 
     async def carry(self, chunk: chunks.Chunk, content: Content) -> bool:
@@ -79,6 +90,7 @@ class Carrier:
             stop=self.stop,
             low=LOW,
             limit=self.plan.lane.messages,
+            is_shared=self.plan.is_shared,
         )
         load.tokens = self._tokens
         self.watch.leases.listen(chunk, load.wake.set)
@@ -115,13 +127,14 @@ class Carrier:
                 tx, load.chunk, topic=content.topic, excluded=content.excluded
             )
             people = await _people(tx, owed)
+        ways = await self._ways(people.values())
         left = deque(owed)
         while True:
             load.wake.clear()
             await self._obey(load)
             await self._grant(load, left)  # may take a while, in which people leave
             await self._ask_again(load, content)
-            self._compose(load, left, people, content)
+            self._compose(load, left, people, ways, content)
             if load.ready:
                 await self._embark(load)
             elif not left and not load.changed and not load.is_under_way:
@@ -133,6 +146,7 @@ class Carrier:
         load: Load,
         left: deque[chunks.Owed],
         people: Mapping[SubscriberId, Subscriber],
+        ways: Mapping[str, Way],
         content: Content,
     ) -> None:
         """Write the next messages; no more than may start soon."""
@@ -146,6 +160,10 @@ class Carrier:
                 why = "excluded" if row.excluded else "suppressed"
                 load.conclude(row, State.SUPPRESSED, reply=f"{why} when leased")
                 continue
+            way = self._way(ways.get(person.domain))
+            if isinstance(way, bounce.Answered):
+                load.answer(row, way)
+                continue
             date = row.dated_at or self.watch.now()
             try:
                 letter = content.composers[row.variant].compose(
@@ -154,7 +172,7 @@ class Carrier:
             except errors.Invalid as error:
                 load.conclude(row, State.FAILED, reply=str(error)[:500])
                 continue
-            load.ready.append(Item(row, person, letter, look=load.look))
+            load.ready.append(Item(row, person, letter, look=load.look, route=way))
 
     async def _ask_again(self, load: Load, content: Content) -> None:
         """Ask about those of whom something was learned, and let the others go on."""
@@ -237,20 +255,58 @@ class Carrier:
 
     async def _embark(self, load: Load) -> None:
         """Have an open session carry *load*: a new one when this has had its share."""
-        if self._session is not None and not load.has_room(self._session):
+        key = load.ready[0].key
+        if self._session is not None and (
+            not load.has_room(self._session) or key != self._key
+        ):
             if load.is_under_way:
                 return  # it ends first: `wake` says when
             await self.close()
         if self._session is None:
-            self._session = await self._connect()
-        load.board(self._session)
+            self._session, self._key = await self._connect(load), key
+        if self._session is None:
+            load.wake.set()  # the way of the first is closed: on to the next
+        else:
+            load.board(self._session, key)
 
-    async def _connect(self) -> Session:
+    # ── Where it goes ───────────────────────────────────────────────────────
+
+    async def _ways(self, people: Iterable[Subscriber]) -> Mapping[str, Way]:
+        """Ask for the way to each domain, if we send directly."""
+        if self.plan.router is None:
+            return {}
+        return await routing.ways(self.plan.router, [one.domain for one in people])
+
+    def _way(self, found: Way | None) -> Way | None:
+        """Return the way, or what its messages get because no host took us lately."""
+        router = self.plan.router
+        if router is None or not isinstance(found, Route):
+            return found
+        return router.shut_for(self.plan.source.name, found) or found
+
+    async def _connect(self, load: Load) -> Session | None:
+        """Open a connection for the first message of *load*; None: it has its end."""
+        source, found = self.plan.source, load.ready[0].route
+        way = self._way(found)  # others may have tried since it was composed
+        if isinstance(way, bounce.Answered):
+            load.answer_all(way)
+            return None
         try:
-            return await smtp.connect(self.plan.source)
+            return await self._open(found)
         except smtp.Refused as refused:
-            await self._hold(BACKOFF, str(refused))
-            raise  # _hold never returns
+            if not self.plan.is_shared:
+                await self._hold(BACKOFF, str(refused))
+                raise  # _hold never returns
+            assert self.plan.router is not None
+            assert found is not None
+            self.plan.router.shut(source.name, found, refused.about_domain)
+            load.answer_all(refused.about_domain)
+            return None
+
+    async def _open(self, found: Route | None) -> Session:
+        if found is None or self.plan.router is None:
+            return await smtp.connect(self.plan.source)
+        return await smtp.connect_any(self.plan.source, found, router=self.plan.router)
 
 
 async def _ended(load: Load) -> None:

@@ -18,9 +18,10 @@ from mailer import errors, spool
 from mailer.core import bounce, delivery
 from mailer.core.delivery import Stage, State
 from mailer.core.subscriber import Subscriber
-from mailer.mail import message
+from mailer.mail import envelope, message
 from mailer.mail.parcel import End as Ending
 from mailer.mail.parcel import Parcel
+from mailer.mail.route import Key, Route
 from mailer.mail.session import Session
 from mailer.pipeline.sending import journal
 from mailer.pipeline.sending.settler import End, Settler
@@ -28,13 +29,16 @@ from mailer.pipeline.sending.watch import Watch
 from mailer.store import chunks, deliveries
 
 JITTER = 0.2  # share of a wait by which retries are spread
+_WISHES = frozenset({"dsn", "deliverby"})
 RECONNECTS = 3  # tries of one message over connections that end before its dot
 
 
 class Item:
     """A message that is composed, and whose it is."""
 
-    __slots__ = ("letter", "look", "mark", "person", "row", "started", "tries")
+    __slots__ = (
+        "key", "letter", "look", "mark", "person", "route", "row", "started", "tries",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,10 +47,13 @@ class Item:
         letter: message.Letter,
         *,
         look: int,
+        route: Route | None = None,
     ) -> None:
         self.row = row
         self.person = person
         self.letter = letter
+        self.route = route  # of a source that sends directly
+        self.key = route.key if route is not None else None
         self.look = look  # when the database was asked about the person
         self.tries = 0
         self.mark = 0  # how many were accepted before the first of them
@@ -68,6 +75,7 @@ class Load:
         stop: asyncio.Event,
         low: int,
         limit: int,
+        is_shared: bool = False,
     ) -> None:
         self.chunk = chunk
         self.wake = asyncio.Event()
@@ -87,6 +95,9 @@ class Load:
         self._stop = stop
         self._low = low
         self._limit = limit
+        self._is_shared = is_shared  # the lane's servers are those of many domains
+        self._key: Key | None = None  # of the route that the session takes
+        self._asks = False  # the server offers what is wished for
         self._accepted = 0
         self._open: dict[Parcel, Item] = {}
         self._session: Session | None = None
@@ -101,12 +112,14 @@ class Load:
         """Tell whether *session* may take one more message."""
         return session.is_open and session.begun < self._limit
 
-    def board(self, session: Session) -> None:
-        """Have *session* carry what is ready."""
+    def board(self, session: Session, key: Key | None) -> None:
+        """Have *session* carry what is ready and goes the way of *key*."""
+        self._key = key
         if self._session is session:
             session.pull()
         else:
             self._session = session
+            self._asks = not _WISHES.isdisjoint(session.extensions)
             session.carry(self)
 
     # ── What the session calls ──────────────────────────────────────────────
@@ -118,6 +131,7 @@ class Load:
         while (
             ready
             and self.tokens > 0
+            and ready[0].key == self._key
             and self.verdict is None
             and session.begun < self._limit
         ):
@@ -163,7 +177,7 @@ class Load:
     def end(self, parcel: Parcel, end: Ending) -> None:
         """Judge how a message ended, and hand in what came of it."""
         item = self._open.pop(parcel)
-        verdict = bounce.judge(end, provider=self.chunk.provider, rules=self._rules)
+        verdict = self._judge(end)
         match verdict.outcome:
             case delivery.Accepted():
                 self._accepted += 1
@@ -172,7 +186,9 @@ class Load:
             case _:
                 pass
         with suppress(errors.Unavailable):  # `failure` says so, the ledger will know
-            self._settle(item, verdict)
+            self._settle(item.row, verdict)
+            if isinstance(verdict.outcome, delivery.Throttled):
+                self._untake(item)
         if self.verdict is None and (self.is_turned_away or _concerns_lane(verdict)):
             self.verdict = verdict
         if self.verdict is not None or not self._open:
@@ -210,17 +226,25 @@ class Load:
         letter = item.letter
         try:
             parcel = self._session.parcel(
-                letter.sender, letter.recipient, letter.data, is_clean=True
+                letter.sender,
+                letter.recipient,
+                letter.data,
+                wish=self._wish(letter) if self._asks else envelope.NOTHING,
+                is_clean=True,
             )
         except errors.Invalid as error:
             self.conclude(item.row, State.FAILED, reply=str(error)[:500])
             return None
         if isinstance(parcel, Parcel):
             return parcel
-        verdict = bounce.judge(parcel, provider=self.chunk.provider, rules=self._rules)
-        with suppress(errors.Unavailable):  # `failure` says so
-            self._settle(item, verdict)
+        self.answer(item.row, parcel)
         return None
+
+    def _wish(self, letter: message.Letter) -> envelope.Wish:
+        running = self._watch.running.get(self.chunk.blast_id)
+        left = running.expires_at - self._watch.now() if running else None
+        seconds = left.total_seconds() if left else None
+        return envelope.Wish(id=letter.id, seconds=seconds)
 
     def _note(self, record: bytes) -> None:
         """Write into the journal.  Raises Unavailable; nothing starts after that."""
@@ -246,6 +270,10 @@ class Load:
         if not item.tries:
             item.mark = self._accepted
         item.tries += 1
+        if item.tries >= RECONNECTS and self._is_shared:
+            reason = f"4.4.2 {RECONNECTS} times before the dot: {outcome.reason}"
+            reply = outcome.reply or delivery.Reply(code=450, text=reason)
+            return delivery.Deferral(stage=outcome.stage, reply=reply)
         if item.tries >= RECONNECTS:
             said = outcome.reply if outcome.stage > Stage.MAIL else None
             has_company = said is None or bool(self.ready)
@@ -258,9 +286,30 @@ class Load:
             self.ready.append(item)
         return outcome
 
-    def _settle(self, item: Item, verdict: bounce.Verdict) -> None:
+    def _untake(self, item: Item) -> None:
+        """Write down that what was started was taken by nobody."""
+        if item.started is not None:
+            started, item.started = item.started, None
+            self._note(journal.write_untaken(started))
+
+    def answer(self, row: chunks.Owed, end: bounce.Answered) -> None:
+        """Hand in what became of a message that no server was asked to take."""
+        with suppress(errors.Unavailable):  # `failure` says so
+            self._settle(row, self._judge(end))
+
+    def answer_all(self, end: bounce.Answered) -> None:
+        """Do so for all that are ready to go the way of the first."""
+        key = self.ready[0].key
+        while self.ready and self.ready[0].key == key:
+            self.answer(self.ready.popleft().row, end)
+
+    def _judge(self, end: Ending) -> bounce.Verdict:
+        verdict = bounce.judge(end, provider=self.chunk.provider, rules=self._rules)
+        return bounce.about_domain(verdict) if self._is_shared else verdict
+
+    def _settle(self, row: chunks.Owed, verdict: bounce.Verdict) -> None:
         """Hand in what became of a message; being throttled is no attempt."""
-        row, outcome = item.row, verdict.outcome
+        outcome = verdict.outcome
         match outcome:
             case delivery.Accepted(reply=reply):
                 self.conclude(row, State.SENT, tried=True, code=reply.code)
@@ -285,9 +334,7 @@ class Load:
             case delivery.InDoubt(reason=reason):
                 self.conclude(row, State.IN_DOUBT, tried=True, reply=reason)
             case delivery.Throttled():
-                if item.started is not None:
-                    started, item.started = item.started, None
-                    self._note(journal.write_untaken(started))
+                pass  # the row stays owed: the chunk is given back with it
             case _:
                 assert_never(outcome)
 

@@ -18,6 +18,7 @@ import structlog
 from mailer import errors, spool
 from mailer.core import bounce, provider
 from mailer.core.delivery import BlastId
+from mailer.mail.route import Router
 from mailer.pipeline.sending import content, recovery
 from mailer.pipeline.sending.carrier import Carrier, Plan
 from mailer.pipeline.sending.complaints import Complaints
@@ -45,6 +46,7 @@ class Setup:
     retry: tuple[timedelta, ...]
     fingerprint: str
     journals: Path
+    router: Router | None = None  # of sources that send directly
 
 
 @dataclass(slots=True, kw_only=True)
@@ -195,6 +197,7 @@ class Worker:
             source=source,
             rules=self.setup.rules,
             retry=source.retry or found.retry or self.setup.retry,
+            router=self.setup.router if source.kind is provider.Kind.DIRECT else None,
         )
 
     async def _content(self, chunk: chunks.Chunk) -> Content:
