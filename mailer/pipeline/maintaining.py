@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mailer import errors
 from mailer.core import blast
-from mailer.store import backups, blasts, database, migrate
+from mailer.store import backups, blasts, database, journals, migrate
 
 GAP = 1000  # numbers of blasts left out after a restore
 PAUSED = "restored from a backup: what was sent after it is not known here"
@@ -104,6 +104,7 @@ async def _pause_all(pool: database.Pool, *, actor: str) -> list[str]:
     async with database.transaction(pool) as tx:
         await backups.forget_processes(tx)
         await backups.skip_numbers(tx, gap=GAP)
+        await journals.change_identity(tx, known=None)
         for found in await blasts.everything(tx):
             if found.state in allowed:
                 await blasts.move(tx, found, blast.Move.PAUSE, actor=actor, why=PAUSED)

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 from mailer import errors
 from mailer.core.delivery import BlastId, SubscriberId
-from mailer.store import database
+from mailer.store import database, journals
 from mailer.store.deliveries import Predicate
 
 SQL = database.load("chunks")
 
 _EXCLUDED = "/* excluded */ false"
+# After a failover, until everybody has told what the database has lost.
+GRACE = timedelta(seconds=12)
 ROWS_PARAMETERS = len(SQL["rows"].names)
 
 
@@ -74,10 +76,12 @@ async def lease(
     owner: str,
     lease: timedelta,
     window: int,
+    standing: journals.Standing,
 ) -> Chunk | None:
     """Take the first ready chunk for a lane; None when there is none.
 
-    Its first *window* messages may be started at once.
+    Its first *window* messages may be started at once.  None, too, from a database
+    that knows less than *standing* of its owner, or is of another life.
     """
     row = await tx.row(
         SQL["lease"],
@@ -86,6 +90,9 @@ async def lease(
         owner=owner,
         lease=lease,
         window=window,
+        identity=standing.identity,
+        settled=standing.settled,
+        grace=GRACE,
     )
     return None if row is None else _chunk(row)
 
@@ -262,7 +269,11 @@ async def row(
 
 
 async def gather(
-    tx: database.Connection, blast: BlastId, seqs: Sequence[int], *, wait: timedelta
+    tx: database.Connection,
+    blast: BlastId,
+    seqs: Sequence[int],
+    *,
+    start_at: datetime | None = None,
 ) -> None:
-    """Have deferred rows tried again after *wait* whose retry chunk was lost."""
-    await tx.run(SQL["gather"], blast=blast, seqs=list(seqs), wait=wait)
+    """Have rows tried again that are in no chunk: at *start_at*, or now."""
+    await tx.run(SQL["gather"], blast=blast, seqs=list(seqs), start_at=start_at)

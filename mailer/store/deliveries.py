@@ -268,6 +268,21 @@ async def settle(
     ]
 
 
+async def behind(
+    tx: database.Connection, blast: BlastId, results: Sequence[Result]
+) -> list[Result]:
+    """Return those of *results* that the ledger does not have as they are."""
+    rows = await tx.rows(
+        SQL["behind"],
+        blast=blast,
+        seqs=[result.seq for result in results],
+        states=[result.state.value for result in results],
+        attempts=[result.attempts for result in results],
+    )
+    missing = {row["seq"] for row in rows}
+    return [result for result in results if result.seq in missing]
+
+
 async def suppress_bounced(
     tx: database.Connection,
     bounced: Sequence[tuple[SubscriberId, str]],

@@ -253,7 +253,7 @@ async def test_lanes_that_are_closed_for_a_while_are_given_more_time(
 ) -> None:
     await launched(db)
     async with database.transaction(db) as tx:
-        await sending.worker.prepare(tx, workshop.setup)
+        await sending.entry.prepare(tx, workshop.setup)
     held = "UPDATE lane SET not_before = now() + interval '2 hours', reason = '421 no'"
     await given.rows(db, held)
     look = observer(db)
@@ -274,7 +274,7 @@ async def test_a_lane_that_is_slow_because_it_should_be_is_given_its_time(
 ) -> None:
     await launched(db)
     async with database.transaction(db) as tx:
-        await sending.worker.prepare(tx, workshop.setup)
+        await sending.entry.prepare(tx, workshop.setup)
     await given.rows(db, "UPDATE lane SET rate = 1.0 / 600")
     look = observer(db)
     await look.look()

@@ -9,7 +9,7 @@ from mailer.core.provider import Rate
 from mailer.pipeline import launching
 from mailer.pipeline.sending.leases import FIRST, LEASE, MARGIN, Leases, Reach
 from mailer.pipeline.sending.settler import Return, Settler
-from mailer.store import chunks, database
+from mailer.store import chunks, database, journals
 from tests import given
 from tests.pipeline.conftest import Workshop, until
 from tests.sink import Sink
@@ -194,6 +194,7 @@ async def leased(
             owner=owner,
             lease=timedelta(seconds=12),
             window=window,
+            standing=await journals.begin(tx, owner),
         )
     assert found is not None
     return found

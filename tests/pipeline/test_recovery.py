@@ -9,7 +9,7 @@ from mailer.pipeline import closing, launching
 from mailer.pipeline.sending import recovery
 from mailer.pipeline.sending.leases import LEASE, Leases
 from mailer.pipeline.sending.settler import End, Return, Settler
-from mailer.store import chunks, database, deliveries
+from mailer.store import chunks, database, deliveries, journals
 from tests import given
 from tests.pipeline.conftest import Workshop, until
 from tests.sink import Sink
@@ -43,7 +43,13 @@ async def leased(db: database.Pool, *, owner: str = "gone") -> chunks.Chunk:
     """Lease the first chunk for *owner*, three messages of it to be started."""
     async with database.transaction(db) as tx:
         found = await chunks.lease(
-            tx, provider="other", pool="default", owner=owner, lease=LEASE, window=3
+            tx,
+            provider="other",
+            pool="default",
+            owner=owner,
+            lease=LEASE,
+            window=3,
+            standing=await journals.begin(tx, owner),
         )
     assert found is not None
     return found

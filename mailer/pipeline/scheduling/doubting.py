@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
 
 from mailer import errors
 from mailer.core import blast
@@ -54,7 +53,7 @@ async def resend(desk: Desk, name: str, *, emails: Collection[str] = ()) -> int:
             return 0
         await blasts.move(tx, found, blast.Move.RESEND, actor=desk.actor)
         seqs = await deliveries.owe_again(tx, found.id, [one.seq for one in doubts])
-        await chunks.gather(tx, found.id, seqs, wait=timedelta(0))
+        await chunks.gather(tx, found.id, seqs)
         await _audit(tx, desk, found, action="resend", count=len(seqs))
         return len(seqs)
 

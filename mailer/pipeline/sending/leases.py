@@ -66,6 +66,8 @@ class _Held:
     fastest: float  # messages a second that the lane allows
     since: float  # when `through` was last moved on
     begun: int = 0  # messages since then
+    latest: int = 0  # the last one
+    look: int = 0  # of the watch, when it was leased
     is_lost: bool = False
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
     listener: Callable[[], None] | None = None
@@ -85,6 +87,7 @@ class Leases:
 
     boottime: Callable[[], float] = boottime
     work: asyncio.Event = field(default_factory=asyncio.Event)  # wakes the settler
+    settled: int = 0  # batches that the ledger has: fewer, and it is another one
     _held: dict[Key, _Held] = field(default_factory=dict)
     _asked: dict[Key, Reach] = field(default_factory=dict)
     _windows: dict[str, int] = field(default_factory=dict)
@@ -112,7 +115,9 @@ class Leases:
         held = self._held.get(key)
         if held is None or held.is_lost:
             return
-        held.begun += 1
+        if seq > held.latest:
+            held.latest = seq
+            held.begun += 1
         if _places(chunk, seq, held.wanted) >= held.window // 2 and seq <= held.wanted:
             return
         held.window = self._pace(held)
@@ -153,7 +158,12 @@ class Leases:
         return max(1, int(min(known, per_second * AHEAD)))
 
     def take(
-        self, chunk: chunks.Chunk, *, asked: float, per_second: float = math.inf
+        self,
+        chunk: chunks.Chunk,
+        *,
+        asked: float,
+        per_second: float = math.inf,
+        look: int = 0,
     ) -> None:
         """Hold *chunk*, which was leased by a question that was asked then."""
         through = chunk.started_through
@@ -165,6 +175,7 @@ class Leases:
             window=max(1, _places(chunk, chunk.first_seq, through) + 1),
             fastest=per_second,
             since=self.boottime(),
+            look=look,
         )
 
     def drop(self, chunk: chunks.Chunk) -> None:
@@ -182,6 +193,10 @@ class Leases:
     def held(self) -> list[chunks.Chunk]:
         """Return the chunks that we believe to hold: ask the ledger to renew them."""
         return [held.chunk for held in self._held.values() if not held.is_lost]
+
+    def first_look(self) -> int | None:
+        """Return the look of the watch before which nobody asks; None: no chunk."""
+        return min((held.look for held in self._held.values()), default=None)
 
     def renewed(
         self, chosen: Sequence[chunks.Chunk], kept: Collection[Key], *, asked: float

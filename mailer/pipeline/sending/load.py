@@ -369,7 +369,7 @@ class Load:
             )
         )
         if tried:
-            ended = journal.Ended(self.chunk.blast_id, result)
+            ended = journal.Ended(self.chunk.blast_id, result, retry_at)
             self._note(journal.write_ended(ended))
 
     def _wait(self, attempts: int) -> timedelta:

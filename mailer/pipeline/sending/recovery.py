@@ -9,27 +9,36 @@ its journal, or until no answer can come any more, and is in doubt then.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import structlog
 
 from mailer import errors, spool
-from mailer.core.delivery import BlastId, State
-from mailer.pipeline.sending import journal
+from mailer.core.delivery import State
+from mailer.pipeline.sending import journal, kept, replay
 from mailer.pipeline.sending.leases import Leases
-from mailer.pipeline.sending.watch import pause
-from mailer.store import alarms, blasts, chunks, database, deliveries, lanes, processes
+from mailer.pipeline.sending.settler import Settler
+from mailer.pipeline.sending.watch import Watch, pause
+from mailer.store import (
+    alarms,
+    blasts,
+    chunks,
+    database,
+    deliveries,
+    journals,
+    lanes,
+    processes,
+)
 
 EVERY = 2.0  # seconds between two looks for those that are gone
-SOON = timedelta(seconds=60)  # until a message is tried again whose retry was lost
+SURELY = 3600.0  # seconds; what was started so long ago has its end in the journal
 AT_ONCE = 100  # chunks taken back in one transaction
 # A server has 10 minutes to answer the final dot (RFC 5321 §4.5.3.2.6); the lease
 # ended after the last one could be written.
 PATIENCE = timedelta(seconds=660)
+POWER = "the machine lost power: nobody knows whether it was sent"
 GONE = "its worker is gone: nobody saw a reply"
 
 log = structlog.get_logger()
@@ -37,18 +46,22 @@ log = structlog.get_logger()
 
 async def run(
     pool: database.Pool,
-    journals: Path,
+    root: Path,
     stop: asyncio.Event,
     *,
-    owner: str,
-    leases: Leases,
+    watch: Watch,
+    settler: Settler,
 ) -> None:
     """Take over from workers that are gone, until *stop*."""
     while not stop.is_set():
         await pause(stop, EVERY)
         try:
-            await recover(pool, journals)
-            await reclaim(pool, owner=owner, leases=leases)
+            if watch.is_replaced:
+                continue  # first it must learn what we know
+            await recover(pool, root)
+            await reclaim(pool, owner=watch.owner, leases=watch.leases)
+            if settler.lag() < SURELY:
+                await asyncio.to_thread(kept.trim, root / watch.owner)
         except (errors.Unavailable, OSError) as error:
             log.warning("recovery.away", error=str(error))
 
@@ -98,64 +111,87 @@ async def _doubt(tx: database.Connection, chunk: chunks.Chunk, *, why: str) -> i
     return len(await deliveries.settle(tx, chunk.blast_id, results))
 
 
-async def recover(pool: database.Pool, journals: Path) -> int:
+async def recover(pool: database.Pool, root: Path) -> int:
     """Settle what dead workers of this machine wrote; return how many are gone.
 
     A journal whose lock is free has no living owner (flock ends with its process).
+    Settled ones are kept for a while, and replayed whole if the database turns out to
+    be another one, or to have lost something.
     """
     gone = 0
-    for folder in await asyncio.to_thread(spool.leftovers, journals):
+    folders = await asyncio.to_thread(spool.leftovers, root)
+    for folder in folders:
         try:
             with spool.owned(folder):
-                await settle(pool, folder, owner=folder.name)
-                await asyncio.to_thread(_remove, folder)
+                gone += await _take_over(pool, folder)
         except errors.Conflict:
             continue  # another worker was faster
-        gone += 1
     return gone
 
 
-def forget(folder: Path) -> None:
-    """Remove the journal of a worker that has settled all of it."""
-    with suppress(errors.Conflict), spool.owned(folder):
-        _remove(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Remove a journal that is in the ledger."""
-    for _number, path in spool.segments(folder):
-        path.unlink()
-    spool.remove(folder)
+async def _take_over(pool: database.Pool, folder: Path) -> bool:
+    """Settle a journal; or look whether it still is; or remove it after a day."""
+    owner, mark = folder.name, await asyncio.to_thread(kept.read, folder)
+    if mark is None:
+        await settle(pool, folder, owner=owner)
+        return True
+    async with database.connection(pool) as tx:
+        known = (await journals.standings(tx, [owner])).get(owner)
+    if mark.is_within(known):
+        await asyncio.to_thread(kept.remove_old, folder)
+        return False
+    log.error("journal.not_in_database", owner=owner, ours=str(mark), found=str(known))
+    async with database.transaction(pool) as tx:
+        await journals.change_identity(tx, known=mark.identity)
+    await settle(pool, folder, owner=owner)
+    return True
 
 
 async def settle(pool: database.Pool, folder: Path, *, owner: str) -> None:
-    """Replay the journal in *folder* and give the chunks of *owner* back."""
-    ended = await asyncio.to_thread(
-        lambda: journal.replay(record.payload for record in spool.read(folder))
-    )
-    by_blast: defaultdict[BlastId, list[deliveries.Result]] = defaultdict(list)
-    for one in ended:
-        by_blast[one.blast].append(one.result)
-    doubts = 0
+    """Replay the journal in *folder*, keep it, and give the chunks of *owner* back."""
+    done = await replay.replay(pool, folder)
     async with database.transaction(pool) as tx:
-        for blast in sorted(by_blast):
-            doubts += await _replay(tx, blast, by_blast[blast])
+        doubts = 0
+        if _has_lost_power(done):
+            for chunk in await chunks.held_by(tx, owner):
+                found = await _doubt(tx, chunk, why=POWER)
+                await alarms.doubt(tx, chunk.blast_id, found)
+                doubts += found
         freed = await chunks.reclaim(tx, owner=owner)
         await lanes.drop_slots(tx, owner=owner)
+        await journals.begin(tx, owner)
+        await journals.count(tx, owner)
         await processes.leave(tx, owner)
+        standing = (await journals.standings(tx, [owner]))[owner]
+    await asyncio.to_thread(
+        kept.keep if done.records else kept.remove, folder, standing
+    )
     log.info(
-        "journal.replayed", owner=owner, records=len(ended), doubts=doubts, chunks=freed
+        "journal.replayed",
+        owner=owner,
+        records=done.records,
+        changed=done.changed,
+        doubts=doubts,
+        chunks=freed,
     )
 
 
-async def _replay(
-    tx: database.Connection, blast: BlastId, results: Sequence[deliveries.Result]
-) -> int:
-    """Settle *results*, retry what was deferred; return how many are in doubt."""
-    settled = await deliveries.settle(tx, blast, results)
-    deferred = [row.seq for row in settled if row.after is State.DEFERRED]
-    if deferred:
-        await chunks.gather(tx, blast, deferred, wait=SOON)
-    doubts = sum(row.after is State.IN_DOUBT for row in settled)
-    await alarms.doubt(tx, blast, doubts)
-    return doubts
+def _has_lost_power(done: replay.Replayed) -> bool:
+    """Tell whether a journal may miss its end: the machine was started anew."""
+    if done.boot is None:  # not even its beginning; or an older release wrote it
+        return not done.records
+    return not done.boot or done.boot != journal.boot()
+
+
+async def rejoin(
+    pool: database.Pool, root: Path, *, owner: str, known: UUID | None
+) -> None:
+    """Tell a database that has lost something all that this machine knows.
+
+    *known* is the identity that it had for us.
+    """
+    async with database.transaction(pool) as tx:
+        await journals.change_identity(tx, known=known or journals.NOBODY)
+    done = await replay.replay(pool, root / owner, is_alive=True)
+    log.warning("journal.replayed", owner=owner, changed=done.changed)
+    await recover(pool, root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from mailer import errors
 from mailer.core.delivery import BlastId, State, SubscriberId
 from mailer.pipeline.sending.leases import TICK, Leases
 from mailer.pipeline.sending.watch import pause
-from mailer.store import chunks, database, deliveries
+from mailer.store import chunks, database, deliveries, journals
 
 BATCH = 1000  # results in one transaction: facts say 92,000 rows/s at this size
 PATIENCE = 1.0  # seconds until a database that went away is asked again
@@ -48,8 +49,10 @@ class Settler:
     pool: database.Pool
     owner: str
     leases: Leases
+    flush: Callable[[], None] = lambda: None  # has the journal on the disk soon
     _ends: list[End] = field(default_factory=list)
     _returns: list[Return] = field(default_factory=list)
+    _caught_up: float = 0.0
 
     def put(self, end: End) -> None:
         """Take over what became of a delivery."""
@@ -60,6 +63,10 @@ class Settler:
         """Take over a chunk; it is given back once its results are in the ledger."""
         self._returns.append(chunk)
         self.leases.work.set()
+
+    def lag(self) -> float:
+        """Return how many seconds ago all was in the ledger."""
+        return self.leases.boottime() - self._caught_up if self._ends else 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Settle until *stop* is set and everything is in the ledger."""
@@ -81,7 +88,9 @@ class Settler:
 
     async def settle(self) -> None:
         """Write one batch: what ended, what is given back, how far it may go on."""
+        began = self.leases.boottime()
         ends = self._ends[:BATCH]
+        is_all = len(ends) == len(self._ends)
         left = {end.chunk.id for end in self._ends[BATCH:]}
         returns = [one for one in self._returns if one.chunk.id not in left]
         over = {one.chunk.id for one in self._returns}
@@ -91,12 +100,21 @@ class Settler:
             for one in asked
         ]
         taken: set[tuple[int, int]] = set()
+        settled = self.leases.settled
+        if ends:
+            self.flush()
         async with database.transaction(self.pool) as tx:
             await _write(tx, ends)
             if moves:
                 taken = await chunks.move(tx, moves, owner=self.owner)
+            if ends:
+                settled = await journals.count(tx, self.owner)
         # No await in between: nothing was put between what we took and the rest.
         del self._ends[: len(ends)]
+        # A database that counts less has forgotten something: the watch will see.
+        self.leases.settled = max(settled, self.leases.settled)
+        if is_all:
+            self._caught_up = began
         self._returns = [one for one in self._returns if one not in returns]
         for one in returns:
             self.leases.drop(one.chunk)

@@ -10,17 +10,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import structlog
 
 from mailer import errors
 from mailer.core.delivery import BlastId
 from mailer.pipeline.sending.leases import LEASE, Leases, boottime
-from mailer.store import blasts, chunks, database, lanes, migrate, processes
+from mailer.store import blasts, chunks, database, journals, lanes, migrate, processes
 
 POLL = 0.4  # seconds; stop means stop within 1 s
 OVERLAP = timedelta(seconds=10)  # a change may commit so long after its timestamp
 RENEW = 3.0  # seconds: three chances before a lease ends
+MANY = 100_000  # people of whom something was learned: more, and all are asked about
 STALE = 4.0  # seconds; who looked longer ago may have missed a stop or a farewell
 
 log = structlog.get_logger()
@@ -40,12 +42,15 @@ class Watch:
     pool: database.Pool
     owner: str
     leases: Leases
+    identity: UUID | None  # of the database
     boottime: Callable[[], float] = boottime
     is_outdated: bool = False  # a later release has changed what we rely on
+    is_replaced: bool = False  # the database is another one, or has lost something
     running: dict[BlastId, blasts.Running] = field(default_factory=dict)
     looks: int = 0  # how often the database was asked
     _changed: dict[str | int, int] = field(default_factory=dict)  # at which look
     _known: set[int] = field(default_factory=set)  # changes of the last look
+    _flooded: int = 0  # at this look there were too many
     _until: dict[BlastId, float] = field(default_factory=dict)  # on our clock
     _asked_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     _asked: float = 0.0
@@ -75,6 +80,8 @@ class Watch:
         It may forbid a message: the database knows.
         """
         changed = self._changed
+        if self._flooded > since:
+            return True
         return bool(changed) and (
             changed.get(subscriber, 0) > since
             or changed.get(address, 0) > since
@@ -88,38 +95,62 @@ class Watch:
         """
         before = self.boottime()
         held = self.leases.held()
+        ours = self.standing()
         async with database.transaction(self.pool) as tx:
             # In the order of the settler, who writes to the same rows.
             kept = await chunks.renew(tx, held, owner=self.owner, lease=LEASE)
             await lanes.renew_slots(tx, owner=self.owner, lease=LEASE)
             await processes.beat(tx, self.owner)
             self.is_outdated = await migrate.is_outdated(tx)
+            known = (await journals.standings(tx, [self.owner])).get(self.owner)
+        if not ours.is_within(known):
+            self.is_replaced = True
+            self.leases.lose_all()
+            log.error("database.replaced", ours=str(ours), found=str(known))
+            return
         lost = self.leases.renewed(held, kept, asked=before)
         if lost:
             log.warning("leases.lost", chunks=[chunk.id for chunk in lost])
 
+    def standing(self) -> journals.Standing:
+        """Return what the database must know of us."""
+        return journals.Standing(identity=self.identity, settled=self.leases.settled)
+
     async def look(self) -> None:
         """Ask which blasts run, and about whom something changed."""
         before = self.boottime()
+        back = OVERLAP
+        if self.looks:  # after an outage: all that was missed
+            back += timedelta(seconds=before - self._asked)
         async with database.connection(self.pool) as tx:
             found = await blasts.running(tx)
             clock = await blasts.clock(tx)
-            changed = await processes.changes(tx, back=OVERLAP)
+            changed = await processes.changes(tx, back=back)
         self._asked_at, self._asked = clock, before
         self.looks += 1
         for one in changed:
             if one.id not in self._known:  # they are read again for a while
                 self._changed[one.address or one.subscriber_id or 0] = self.looks
         self._known = {one.id for one in changed}
+        self._forget()
         self.running = {one.id: one for one in found}
         self._until = {
             one.id: before + min(STALE, (one.expires_at - clock).total_seconds())
             for one in found
         }
 
-    def forget(self) -> None:
-        """Forget old changes; only while no chunk is held, which read them itself."""
-        self._changed.clear()
+    def _forget(self) -> None:
+        """Forget what every chunk that is held has read itself."""
+        first = self.leases.first_look()
+        if first is None:
+            self._changed.clear()
+        elif len(self._changed) > MANY:
+            self._changed = {
+                who: look for who, look in self._changed.items() if look > first
+            }
+        if len(self._changed) > MANY:
+            self._changed.clear()
+            self._flooded = self.looks
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look and renew until *stop*; a database that is away stops messages."""

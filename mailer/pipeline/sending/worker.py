@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
-import platform
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
-from pathlib import Path
-from uuid import uuid4
 
 import structlog
 
 from mailer import errors, spool
-from mailer.core import bounce, provider
+from mailer.core import provider
 from mailer.core.delivery import BlastId
-from mailer.mail.route import Router
-from mailer.pipeline.sending import content, recovery
+from mailer.pipeline.sending import content, entry, journal, kept, recovery
 from mailer.pipeline.sending.carrier import Carrier, Plan
 from mailer.pipeline.sending.complaints import Complaints
-from mailer.pipeline.sending.content import Content, House
+from mailer.pipeline.sending.content import Content
+from mailer.pipeline.sending.entry import Setup
 from mailer.pipeline.sending.leases import LEASE, Leases
 from mailer.pipeline.sending.settler import Settler
 from mailer.pipeline.sending.watch import Watch, pause
@@ -30,23 +24,10 @@ from mailer.store import chunks, database, lanes, processes
 
 IDLE = 0.2  # seconds between two looks for work; a new worker has some within 1 s
 CONNECTIONS = 100  # of one process, all lanes together
+RETRY = 1.0  # seconds between two tries of a disk that takes nothing
 DRAIN = 30.0  # seconds that open messages are given at a stop
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setup:
-    """What a worker is started with."""
-
-    house: House
-    sources: tuple[provider.Source, ...]
-    providers: tuple[provider.Provider, ...]
-    rules: bounce.Rules
-    retry: tuple[timedelta, ...]
-    fingerprint: str
-    journals: Path
-    router: Router | None = None  # of sources that send directly
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +44,7 @@ class Worker:
     complaints: Complaints
     _contents: dict[tuple[BlastId, str], Content] = field(default_factory=dict)
     _open: int = 0
+    _has_begun: bool = False  # the journal, on the disk
 
     async def lead(self) -> None:
         """Open connections where there is work, until told to stop."""
@@ -75,22 +57,47 @@ class Worker:
                     break
                 started = 0
                 try:
+                    await self._rejoin()
                     await self.complaints.journal(self.journal.failure)
-                    self._demand_journal()
+                    await self._demand_journal()
                     started = await self._spread(carriers)
                 except errors.Unavailable as error:
                     log.warning("worker.away", error=str(error))
                 if not started:
                     await pause(self.stop, IDLE)
 
-    def _demand_journal(self) -> None:
-        """Begin a new journal segment after a failed write: first there is a journal.
+    async def _rejoin(self) -> None:
+        """Tell a database that has lost something what we know, before all else."""
+        if self.watch.is_replaced:
+            await recovery.rejoin(
+                self.pool,
+                self.setup.journals,
+                owner=self.owner,
+                known=self.watch.identity,
+            )
+            async with database.transaction(self.pool) as tx:
+                standing = await entry.enter(tx, self.setup, owner=self.owner)
+            self.watch.identity = standing.identity
+            self.watch.leases.settled = standing.settled
+            self.watch.is_replaced = False
+
+    async def _demand_journal(self) -> None:
+        """Begin the journal, and a new segment after a failed write: it comes first.
 
         Raises Unavailable while the disk takes nothing.
         """
-        if self.journal.failure is not None:
-            self.journal.reopen()
-            log.info("journal.reopened", owner=self.owner)
+        if self._has_begun and self.journal.failure is None:
+            return
+        try:
+            if self.journal.failure is not None:
+                self.journal.reopen()
+            self.journal.write(journal.write_opened(journal.Opened(journal.boot())))
+            await self.journal.sync()
+        except errors.Unavailable:
+            await pause(self.stop, RETRY)
+            raise
+        self._has_begun = True
+        log.info("journal.begun", owner=self.owner)
 
     async def _spread(self, carriers: asyncio.TaskGroup) -> int:
         """Start a carrier on each lane that wants one; return how many."""
@@ -143,11 +150,14 @@ class Worker:
             window=self.watch.leases.window(
                 lane.provider, per_second=self._rate(lane).per_second
             ),
+            standing=self.watch.standing(),
         )
 
     def _hold(self, lane: lanes.Wanted, chunk: chunks.Chunk, *, asked: float) -> None:
         rate = self._rate(lane).per_second
-        self.watch.leases.take(chunk, asked=asked, per_second=rate)
+        self.watch.leases.take(
+            chunk, asked=asked, per_second=rate, look=self.watch.looks
+        )
 
     def _rate(self, lane: lanes.Wanted) -> provider.Rate:
         return self._plan(lane).lane.rate
@@ -191,7 +201,7 @@ class Worker:
 
     def _plan(self, wanted: lanes.Wanted) -> Plan:
         source = next(one for one in self.setup.sources if one.name == wanted.source)
-        found = _provider(self.setup.providers, wanted.provider)
+        found = entry.known_provider(self.setup.providers, wanted.provider)
         return Plan(
             lane=provider.lane(found, source),
             source=source,
@@ -217,24 +227,6 @@ class Worker:
         return self._contents[key]
 
 
-def _provider(known: tuple[provider.Provider, ...], name: str) -> provider.Provider:
-    for one in known:
-        if one.name == name:
-            return one
-    return provider.Provider(name=name)
-
-
-async def prepare(tx: database.Connection, setup: Setup) -> None:
-    """Have a lane for each provider and source."""
-    names = [one.name for one in setup.providers]
-    if provider.OTHER not in names:
-        names.append(provider.OTHER)
-    for source in sorted(setup.sources, key=lambda one: one.name):
-        for name in sorted(names):
-            lane = provider.lane(_provider(setup.providers, name), source)
-            await lanes.ensure(tx, lane)
-
-
 async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> None:
     """Send what is owed until *stop*; then end what is open and settle it.
 
@@ -242,21 +234,12 @@ async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> Non
     """
     await recovery.recover(pool, setup.journals)
     _settle_memory()
-    with _journal(setup.journals) as (owner, writer):
+    with entry.journal(setup.journals) as (owner, writer):
         async with database.transaction(pool) as tx:
-            await prepare(tx, setup)
-            await processes.enter(
-                tx,
-                owner,
-                kind="worker",
-                host=platform.node(),
-                boot=_boot(),
-                pid=os.getpid(),
-                fingerprint=setup.fingerprint,
-            )
-        leases = Leases()
-        watch = Watch(pool=pool, owner=owner, leases=leases)
-        settler = Settler(pool=pool, owner=owner, leases=leases)
+            standing = await entry.enter(tx, setup, owner=owner)
+        leases = Leases(settled=standing.settled)
+        watch = Watch(pool=pool, owner=owner, leases=leases, identity=standing.identity)
+        settler = Settler(pool=pool, owner=owner, leases=leases, flush=writer.soon)
         await watch.renew()
         await watch.look()
         worker = Worker(
@@ -274,7 +257,11 @@ async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> Non
         async with database.transaction(pool) as tx:
             await lanes.drop_slots(tx, owner=owner)
             await processes.leave(tx, owner)
-    recovery.forget(setup.journals / owner)
+    with suppress(errors.Conflict), spool.owned(setup.journals / owner):
+        if leases.settled:
+            kept.keep(setup.journals / owner, watch.standing())
+        else:
+            kept.remove(setup.journals / owner)
 
 
 def _settle_memory() -> None:
@@ -285,19 +272,6 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
-
-
-@contextmanager
-def _journal(journals: Path) -> Iterator[tuple[str, spool.Writer]]:
-    """Begin a journal under a name of our own, and yield both."""
-    with ExitStack() as stack:
-        while True:
-            owner = f"worker-{uuid4().hex[:12]}"
-            # One that looks for the dead may take it before we do.
-            with suppress(errors.Conflict):
-                writer = stack.enter_context(spool.writing(journals / owner))
-                break
-        yield owner, writer
 
 
 async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
@@ -311,19 +285,11 @@ async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
                 worker.pool,
                 worker.setup.journals,
                 worker.stop,
-                owner=worker.owner,
-                leases=watch.leases,
+                watch=watch,
+                settler=settler,
             )
         )
         try:
             await worker.lead()
         finally:
             carried.set()
-
-
-def _boot() -> str:
-    """Return what is different after each start of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return "unknown"

@@ -21,6 +21,12 @@ FROM (
         FOR UPDATE SKIP LOCKED
     ) AS ready
     WHERE b.state IN ('testing', 'deciding', 'sending')
+      -- Not in a database that has forgotten what we know (store/journals.py).
+      AND EXISTS (SELECT FROM identity i
+                  WHERE i.id = :identity AND i.life = server_life()
+                    AND i.since <= clock_timestamp() - :grace::interval)
+      AND EXISTS (SELECT FROM journal j
+                  WHERE j.owner = :owner AND j.settled >= :settled)
     ORDER BY b.priority DESC, b.expires_at, b.id
     LIMIT 1
 ) AS next
@@ -199,7 +205,7 @@ INSERT INTO chunk (
 )
 SELECT d.blast_id, d.round, d.provider,
        (SELECT pool FROM chunk WHERE blast_id = d.blast_id ORDER BY id LIMIT 1),
-       mailer_now() + :wait, d.attempts, min(d.seq), max(d.seq),
+       COALESCE(:start_at, mailer_now()), d.attempts, min(d.seq), max(d.seq),
        array_agg(d.seq ORDER BY d.seq)
 FROM delivery d
 WHERE d.blast_id = :blast AND d.seq = ANY(:seqs::integer[])

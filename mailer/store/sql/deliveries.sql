@@ -128,7 +128,8 @@ WITH result AS (
     WHERE d.blast_id = :blast AND d.seq = result.seq
       AND ((was.state IN ('owed', 'deferred') AND was.attempts <= result.attempts
             AND NOT (result.state = 'deferred' AND was.attempts = result.attempts))
-           OR (was.state = 'in_doubt' AND result.state IN ('sent', 'bounced', 'deferred'))
+           OR (was.state = 'in_doubt' AND result.state IN ('sent', 'bounced', 'deferred')
+               AND was.attempts <= result.attempts)
            OR (was.state IN ('expired', 'cancelled') AND result.state IN ('in_doubt', 'bounced'))
            OR (result.state = 'sent' AND was.state NOT IN ('sent', 'held_out')))
     RETURNING d.seq, was.variant, was.provider, was.state AS before,
@@ -160,6 +161,15 @@ WITH result AS (
 SELECT seq, before, after FROM done
 WHERE (SELECT count(*) FROM counted) IS NOT NULL
 ORDER BY seq;
+
+-- name: behind
+-- Which of these results does the ledger not have; read only, for long journals.
+SELECT r.seq
+FROM unnest(:seqs::integer[], :states::delivery_state[], :attempts::smallint[])
+     AS r (seq, state, attempts)
+JOIN delivery d ON d.blast_id = :blast AND d.seq = r.seq
+WHERE d.state <> r.state OR d.attempts < r.attempts
+ORDER BY r.seq;
 
 -- name: suppress_bounced
 -- Keep a bad address from being mailed again.

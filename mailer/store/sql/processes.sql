@@ -1,7 +1,8 @@
 -- name: enter
 -- Say that a process runs, and with which settings.
 INSERT INTO process (id, kind, host, boot, pid, fingerprint)
-VALUES (:id, :kind, :host, :boot, :pid, :fingerprint);
+VALUES (:id, :kind, :host, :boot, :pid, :fingerprint)
+ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp(), stopped_at = NULL;
 
 -- name: beat
 -- Say that a process is alive.
