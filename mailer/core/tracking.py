@@ -95,38 +95,43 @@ def seal(ring: Ring, purpose: Purpose, token: Token) -> str:
     Raises Invalid when a number is out of range or the values are too long.
     """
     sealer = Sealer(ring, blast=token.blast)
-    return sealer.seal(purpose, token.subscriber, token.link, token.values)
+    person = sealer.person(token.subscriber)
+    return sealer.seal(purpose, person, token.link, token.values)
 
 
 class Sealer:
     """Seals the tokens of one blast: what they share is worked out once."""
 
     def __init__(self, ring: Ring, *, blast: int) -> None:
-        self._blast = blast
+        self._blast = _number(blast, 4, name="blast")
         self._id = bytes((ring.current,))
         self._encrypt = _cipher(ring.keys[ring.current]).encrypt
+
+    def person(self, subscriber: int) -> bytes:
+        """Return what all tokens of one person begin with.  Invalid: out of range."""
+        return self._blast + _number(subscriber, 5, name="subscriber")
 
     def seal(
         self,
         purpose: Purpose,
-        subscriber: int,
+        person: bytes,
         link: int = 0,
         values: tuple[str, ...] = (),
     ) -> str:
         """Write a token, as the function `seal` does.  Raises Invalid as it does."""
-        if not 0 <= subscriber < 1 << 40:
-            raise errors.Invalid(f"token: subscriber {subscriber} is not in 40 bits")
-        try:
-            plain = _HEAD.pack(
-                self._blast, subscriber >> 32, subscriber & 0xFFFFFFFF, link
-            )
-        except struct.error as error:
-            message = f"token: blast {self._blast}, link {link}: out of range"
-            raise errors.Invalid(message) from error
+        plain = person + _number(link, 2, name="link")
         if values:
             plain += _pack(values)
         sealed = self._id + self._encrypt(plain, _ASSOCIATED[purpose])
         return _write(purpose, sealed)
+
+
+def _number(value: int, size: int, *, name: str) -> bytes:
+    try:
+        return value.to_bytes(size, "big")
+    except OverflowError as error:
+        message = f"token: {name} {value}: not in {8 * size} bits"
+        raise errors.Invalid(message) from error
 
 
 def unseal(ring: Ring, purpose: Purpose, text: str) -> Token:
@@ -167,8 +172,8 @@ def _unpack(plain: bytes) -> tuple[str, ...]:
 def _write(purpose: Purpose, raw: bytes) -> str:
     if purpose is Purpose.REFCODE:
         return base64.b32encode(raw).decode().rstrip("=").lower()
-    coded = binascii.b2a_base64(raw, newline=False).rstrip(b"=")
-    return coded.translate(_TO_URL).decode()
+    coded = binascii.b2a_base64(raw, newline=False).translate(_TO_URL, b"=")
+    return coded.decode("ascii")
 
 
 def _read(purpose: Purpose, text: str) -> bytes:

@@ -127,7 +127,9 @@ class Composer:
             "topic": blast.topic,
         }
         self._shown = [
-            url for url in _URLS if url[0] in self.renderer.names or url[0] == _HEADER
+            (name, f"{blast.public_url}/{place}/", purpose)
+            for name, place, purpose in _URLS
+            if name in self.renderer.names or name == _HEADER
         ]
         if blast.deadline is not None:
             self._shared["deadline"] = blast.deadline
@@ -188,23 +190,15 @@ class Composer:
     def _context(self, person: Subscriber) -> dict[str, Any]:
         known = context(person)
         known.update(self._shared)
-        known.update(self._urls(person.id))
-        base = f"{self.blast.public_url}/c/"
+        seal, who = self._sealer.seal, self._sealer.person(person.id)
+        for name, base, purpose in self._shown:
+            known[name] = base + seal(purpose, who)
         # A link whose values the person lacks is left out: the template fails if it
         # shows it after all.
-        seal = self._sealer.seal
+        base = f"{self.blast.public_url}/c/"
         for index, values in self.renderer.values(known).items():
-            token = seal(Purpose.CLICK, person.id, index, values)
-            known[f"link_{index}"] = base + token
+            known[f"link_{index}"] = base + seal(Purpose.CLICK, who, index, values)
         return known
-
-    def _urls(self, subscriber: int) -> dict[str, str]:
-        """Return the URLs that the header or the template shows."""
-        seal, base = self._sealer.seal, self.blast.public_url
-        return {
-            name: f"{base}/{place}/{seal(purpose, subscriber)}"
-            for name, place, purpose in self._shown
-        }
 
 
 def _size(text: str) -> int:
