@@ -13,6 +13,7 @@ from mailer.store import database
 
 SQL = database.load("deliveries")
 
+_STATES = {state.value: state for state in State}
 _AUDIENCE = "/* audience */ true"
 _HELD_OUT = "/* held out */ false"
 # The lowest ranks of another draw: an exact share of each provider's people.
@@ -57,8 +58,7 @@ class Result(NamedTuple):
     reply: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
+class Settled(NamedTuple):
     """A row that a result has changed."""
 
     seq: int
@@ -256,14 +256,14 @@ async def settle(
         SQL["settle"],
         blast=blast,
         seqs=[result.seq for result in ordered],
-        states=[result.state.value for result in ordered],
+        states=[result.state for result in ordered],
         attempts=[result.attempts for result in ordered],
         codes=[result.code for result in ordered],
         replies=[result.reply for result in ordered],
         ats=[result.at for result in ordered],
     )
     return [
-        Settled(seq=row["seq"], before=State(row["before"]), after=State(row["after"]))
+        Settled(row["seq"], _STATES[row["before"]], _STATES[row["after"]])
         for row in rows
     ]
 
