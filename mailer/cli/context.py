@@ -41,15 +41,18 @@ class Context:
         *,
         needs_database: bool = True,
         is_long: bool = False,
+        is_brief: bool = False,
     ) -> T:
         """Open the workspace, run *step* on it, and return what it returns.
 
-        What runs long, runs on uvloop: it loads slower and is twice as fast.
+        What runs long, runs on uvloop: it loads slower and is twice as fast.  What
+        asks the database only brief things gives up soon on one that hangs.
         """
+        patience = runtime.BRIEF if is_brief else runtime.PATIENT
 
         async def opened() -> T:
             async with runtime.opened(
-                self.root.resolve(), needs_database=needs_database
+                self.root.resolve(), needs_database=needs_database, patience=patience
             ) as workspace:
                 return await step(workspace)
 
@@ -91,11 +94,13 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def plain(value: Any) -> Any:
-    """Turn dataclasses, instants, money and enums into what JSON knows."""
+    """Turn records, instants, money and enums into what JSON knows."""
     if is_dataclass(value) and not isinstance(value, type):
         return {
             name: plain(getattr(value, name)) for name in value.__dataclass_fields__
         }
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):  # a NamedTuple
+        return plain(value._asdict())
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, dict):

@@ -28,7 +28,7 @@ def work(ctx: Context) -> None:
         async with running.stopping() as stop:
             await running.work(workspace, stop=stop)
 
-    ctx.run(step, is_long=True)
+    ctx.run(step, is_long=True, is_brief=True)
 
 
 @click.command()

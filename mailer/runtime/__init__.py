@@ -13,6 +13,8 @@ import structlog
 from mailer import errors, settings
 from mailer.store import database, embedded, migrate
 
+BRIEF, PATIENT = database.SHORT, database.COMMAND_TIMEOUT
+
 log = structlog.get_logger()
 
 
@@ -32,10 +34,15 @@ class Workspace:
 
 @asynccontextmanager
 async def opened(
-    root: Path, *, size: int = 10, needs_database: bool = True
+    root: Path,
+    *,
+    size: int = 10,
+    needs_database: bool = True,
+    patience: float = PATIENT,
 ) -> AsyncIterator[Workspace]:
     """Open the workspace at *root*: its settings, its server, its schema.
 
+    *patience* is that of `database.opened`.
     What tracks clicks does not need the database: it begins while that is away.
     Raises NotFound when *root* is no workspace, Invalid when its settings are
     wrong, Unavailable when the database is needed and cannot be had.
@@ -43,7 +50,9 @@ async def opened(
     chosen = settings.load(root)
     async with (
         embedded.served(chosen.database, root=root) as url,
-        database.opened(url, size=size, at_once=needs_database) as pool,
+        database.opened(
+            url, size=size, at_once=needs_database, patience=patience
+        ) as pool,
     ):
         try:
             await migrate.ensure(pool)

@@ -47,6 +47,7 @@ REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 OLDEST = 15  # UNIQUE NULLS NOT DISTINCT, MERGE
 CONNECT_TIMEOUT = 10.0  # seconds; a database that does not answer is unavailable
 COMMAND_TIMEOUT = 300.0  # seconds; a launch of millions takes minutes, a hang more
+SHORT = 20.0  # seconds; of a process whose statements are all small
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +180,16 @@ async def _prepare(raw: Any) -> None:
 
 @asynccontextmanager
 async def opened(
-    url: str, *, size: int = 10, at_once: bool = True
+    url: str,
+    *,
+    size: int = 10,
+    at_once: bool = True,
+    patience: float = COMMAND_TIMEOUT,
 ) -> AsyncIterator[Pool]:
     """Connect to *url* with at most *size* connections, *at_once* or when needed.
 
+    A statement that takes longer than *patience* seconds fails as one whose
+    connection was lost: a host that is gone closes none.
     Raises Unavailable when nobody answers there.
     """
     try:
@@ -193,7 +200,7 @@ async def opened(
             init=_prepare,
             connection_class=_Raw,
             timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
+            command_timeout=patience,
         )
     except errors.MailerError:
         raise  # Unavailable is a ConnectionError too

@@ -84,7 +84,7 @@ async def ensure(
     done: list[Step] = []
     for migration in pending(known, applied):
         async with database.transaction(pool) as tx:
-            await tx.run(SQL["lock"])
+            await tx.raw.execute(SQL["lock"].sql, timeout=TIMEOUT)  # others migrate
             await tx.run(SQL["mark"])
             # Another process may have been faster.
             if migration in pending(known, await _applied(tx)):
