@@ -74,7 +74,9 @@ class Observer:
         if look.state in blast.RUNNING and pulse.is_failing(seen, share=self.failed):
             await self._pause(look)
         elif look.state is not blast.State.PAUSED:
-            await self._clear(Kind.FAILING, subject, known, f"it is {look.state} again")
+            word = "" if look.state in blast.ENDED else " again"
+            why = f"it is {look.state}{word}"
+            await self._clear(Kind.FAILING, subject, known, why)
 
     async def _pause(self, look: Look) -> None:
         seen = look.seen
