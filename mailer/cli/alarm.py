@@ -109,6 +109,8 @@ def _show(console: Console, one: Alarm, listed: alarming.Listed) -> None:
     if one.is_open:
         rows += [f"mailer: {one.did}", f"You: {one.cure}"]
     rows.append(_history(one))
+    if one.is_open and not one.taken_by:
+        rows.append(f"Take it: mailer alarm take {one.id} --by YOUR-NAME")
     for lost in listed.undelivered:
         if lost.alarm_id == one.id:
             to = f"{lost.channel} {lost.address}"
@@ -146,13 +148,15 @@ def _history(one: Alarm) -> str:
         text += f"; {one.taken_by} took it {one.taken_at.astimezone():%H:%M}"
         text += f", saying: {one.note}" if one.note else ""
     elif one.is_open:
-        told = (
-            f"told {one.rounds} times, last {one.told_at.astimezone():%H:%M}"
-            if one.told_at
-            else "nobody was told yet"
-        )
-        text += f"; {told}; take it: mailer alarm take {one.id}"
+        text += f"; {_told(one)}"
     return text
+
+
+def _told(one: Alarm) -> str:
+    if one.told_at is None:
+        return "nobody was told yet"
+    at = f"{one.told_at.astimezone():%H:%M}"
+    return f"told at {at}" if one.rounds == 1 else f"told {one.rounds} times, last {at}"
 
 
 COMMANDS: dict[str, click.Command] = {"alarm": alarm}

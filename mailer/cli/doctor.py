@@ -58,7 +58,7 @@ def _alarm(ctx: context.Context, *, as_json: bool) -> None:
     step = alarming.try_out(
         waking.caller(chosen),
         who=ctx.actor,
-        id=f"test-{secrets.token_hex(8)}",
+        id=f"test-{secrets.token_hex(6)}",
         now=runtime.now(),
     )
     told = context.run(step)

@@ -86,6 +86,8 @@ async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
     public, private = workspace.settings.public, workspace.settings.private
     for key, address in (("public", public), ("private", private)):
         running.demand_free(address.host, address.port, key=key)
+    if workspace.settings.alarms.webhook is not None:
+        workspace.settings.alarms.demand_secret()  # now, not on the night
     async with running.stopping() as stop:
         supervisor = running.Supervisor(
             workspace=workspace, stop=stop, tell=lambda line: click.echo(line, err=True)

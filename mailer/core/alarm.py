@@ -62,8 +62,8 @@ LORE: Mapping[Kind, Lore] = {
         happened="{subject} stands still: messages are owed and none goes out",
         did="Everybody who is owed a message keeps it; nothing goes out after the "
         "blast expires. It goes on by itself when what stops it is gone.",
-        cure="Look which provider waits and why: mailer blast watch {name}. Is "
-        "`mailer run` or `mailer work` running, and does the relay answer?",
+        cure="See which provider waits: mailer blast watch {name}. Is a worker running "
+        "(`mailer run` or `mailer work`), and what does its log say of the relay?",
     ),
     Kind.FAILING: Lore(
         severity=Severity.CRITICAL,

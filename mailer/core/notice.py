@@ -174,5 +174,5 @@ def ago(since: timedelta) -> str:
     if minutes < 1:
         return "just now"
     if minutes < 120:
-        return f"{minutes} minute{'s' if minutes > 1 else ''} ago"
+        return "a minute ago" if minutes == 1 else f"{minutes} minutes ago"
     return f"{minutes // 60} hours ago"

@@ -85,19 +85,20 @@ def stalled(
     pulse: Pulse, seen: Seen, *, workers: int, closed: Sequence[str] = ()
 ) -> str:
     """Say what is known of a blast that stands still; *closed* are lanes and why."""
-    minutes = int((seen.at - pulse.since).total_seconds() // 60)
-    parts = [f"Nothing was sent for {minutes} minutes"]
+    span = _span(seen.at - pulse.since)
+    parts = [f"It should have begun {span} ago or more."]
     if seen.is_begun:
-        parts[0] += f": {seen.left:,} of {seen.recipients:,} are owed a message."
-    else:
-        parts[0] = f"It should have begun {minutes} minutes ago or more."
+        parts = [
+            f"Nothing was sent for {span}: {seen.left:,} of {seen.recipients:,} are "
+            "owed a message."
+        ]
     left = seen.expires_at - seen.at
     parts.append(
         f"Nothing goes out after {seen.expires_at:%Y-%m-%d %H:%M} UTC, "
         f"in {_span(left)}."
     )
     if not workers:
-        parts.append("No worker is running.")
+        parts.append("No worker is running: start `mailer run` or `mailer work`.")
     parts += [f"Closed: {one}." for one in closed]
     return " ".join(parts)
 
@@ -115,5 +116,5 @@ def failing(seen: Seen) -> str:
 def _span(span: timedelta) -> str:
     minutes = int(span.total_seconds() // 60)
     if minutes < 120:
-        return f"{minutes} minutes"
+        return "a minute" if minutes == 1 else f"{minutes} minutes"
     return f"{minutes // 60} hours"

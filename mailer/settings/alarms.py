@@ -58,6 +58,17 @@ class Alarms:
             message = f'failed "{self.failed}": write a share above 0, "5%"'
             raise ValueError(message)
 
+    def demand_secret(self) -> notice.Secret:
+        """Return what signs; only those who post need it.  Invalid: it is not set."""
+        if self.secret is None:
+            message = (
+                f"[alarms] webhook: nothing to sign with: set {SECRET} (or "
+                f"{SECRET}_FILE) to what `openssl rand -base64 32` prints, here and at "
+                "the receiver"
+            )
+            raise errors.Invalid(message)
+        return self.secret
+
     @property
     def share(self) -> float:
         """Return the share of failed messages that pauses a blast, from 0 to 1."""
@@ -104,14 +115,6 @@ def complete(
             key = notice.Secret.parse(text)
         except ValueError as error:
             problems.append(errors.Problem(message=f"{SECRET}: {error}"))
-    elif written.webhook is not None:
-        message = (
-            f"is not signed yet: set {SECRET} (or {SECRET}_FILE) to what "
-            "`openssl rand -base64 32` prints, here and at the receiver"
-        )
-        problems.append(
-            errors.Problem(file=str(file), key="alarms.webhook", message=message)
-        )
     if problems:
         _, places = document.load(root / file, file=str(file))
         raise document.relocated(errors.Invalid(problems), places)

@@ -9,7 +9,7 @@ from mailer import cli
 from mailer.core.alarm import Kind
 from mailer.store import alarms, database
 from tests import receiver
-from tests.program import Program, environment
+from tests.program import Program, environment, free_ports
 
 
 def run(root: Path, *arguments: str) -> Result:
@@ -43,9 +43,9 @@ def test_the_list_says_what_happened_and_what_to_do(
     words = " ".join(said.output.split())
     assert "1 CRITICAL blast eoq stands still" in words
     assert "None for 6 minutes." in words
-    assert "You: Look which provider waits and why: mailer blast watch eoq." in words
+    assert "You: See which provider waits: mailer blast watch eoq." in words
     assert "550 5.7.26 [x]" in words
-    assert "nobody was told yet; take it: mailer alarm take 2" in words
+    assert "nobody was told yet Take it: mailer alarm take 2" in words
 
 
 def test_a_taken_alarm_has_a_name(workspace_with_alarms: Path) -> None:
@@ -68,6 +68,25 @@ def test_an_alarm_that_is_not_there_is_told_in_a_line(workspace: Path) -> None:
 
     assert str(said.exception) == "there is no alarm 7: mailer alarm list"
     assert run(workspace, "alarm", "list").output == "No alarm is open.\n"
+
+
+async def test_who_runs_mailer_is_told_at_once_that_a_secret_is_missing(
+    workspace: Path, database_url: str
+) -> None:
+    program = Program(
+        root=workspace, environment=environment(MAILER_DATABASE_URL=database_url)
+    )
+    text = program.read("config/settings.toml")
+    public, private = free_ports(2)
+    text = text.replace("8080", str(public)).replace("8081", str(private))
+    program.write("config/settings.toml", f'{text}webhook = "https://x.example.org"\n')
+
+    refused = await program.run("run", "--workers", 0)
+    taken = await program.run("alarm", "list")
+
+    assert refused.status == 1
+    assert "set MAILER_ALARM_SECRET (or MAILER_ALARM_SECRET_FILE)" in refused.err
+    assert (taken.status, taken.out) == (0, "No alarm is open.\n")
 
 
 async def test_the_doctor_tries_every_channel_and_fails_if_one_does(

@@ -336,9 +336,10 @@ async def test_a_test_needs_no_database_and_says_what_became_of_each(
     )
 
     assert [one.error for one in told] == [None, None, None]
-    assert hook.ids == ["test-1"]
+    assert hook.ids == ["test-1-1"]
     assert "asked for by Ada" in hook.got[0]["text"]
-    assert len(await sink.received(2)) == 2
+    mails = [one.message["Message-ID"] for one in await sink.received(2)]
+    assert sorted(mails) == ["<test-1-2@example.org>", "<test-1-3@example.org>"]
     assert (await alarming.listed(night.db)).found == []
     with pytest.raises(errors.Conflict, match=r"set email or webhook in \[alarms\]"):
         await alarming.try_out(

@@ -213,7 +213,9 @@ async def test_a_blast_that_stands_still_for_five_minutes_is_told_with_what_is_k
         "Nothing was sent for 5 minutes: 2 of 3 are owed a message. Nothing goes out "
         "after "
     )
-    assert found.detail.endswith(" in 23 hours. No worker is running.")
+    assert found.detail.endswith(
+        " in 23 hours. No worker is running: start `mailer run` or `mailer work`."
+    )
     await sent(db, 1)
     await look.look()
     (found,) = await known(db, Kind.STALLED)

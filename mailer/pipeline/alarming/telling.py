@@ -86,9 +86,7 @@ class Caller:
             raise errors.Unavailable(message) from error
 
     async def _post(self, url: str, words: Words, *, id: str, now: datetime) -> None:
-        secret = self.settings.alarms.secret
-        if secret is None:  # settings that were loaded have one
-            raise errors.Unavailable("no secret to sign it with")
+        secret = self.settings.alarms.demand_secret()
         body = words.body
         headers = notice.signed(secret, id=id, at=now, body=body)
         await self.post(url, body=body, headers=headers)
@@ -177,7 +175,7 @@ async def _deliver(
             one.channel,
             one.address,
             words,
-            id=f"alarm-{one.id.hex}",
+            id=f"alarm-{one.id.hex[:16]}",  # a Message-ID must be short
             thread=f"alarm-{one.alarm_id}",
             now=now,
         )
@@ -210,13 +208,18 @@ def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
 async def speak(
     caller: Caller, about: Alarm, event: Event, *, id: str, now: datetime
 ) -> list[Told]:
-    """Tell everybody at once of what is in no database; return what became of it."""
+    """Tell everybody at once of what is in no database; return what became of it.
+
+    *id* is a word without spaces, of at most 20 characters.
+    """
     words = notice.words(about, event, whose=caller.whose, now=now)
     addresses = caller.settings.alarms.addresses
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_speak(caller, channel, address, words, id=id, now=now))
-            for channel, address in addresses
+            group.create_task(
+                _speak(caller, channel, address, words, id=f"{id}-{number}", now=now)
+            )
+            for number, (channel, address) in enumerate(addresses, 1)
         ]
     return [task.result() for task in tasks]
 
@@ -225,7 +228,8 @@ async def _speak(
     caller: Caller, channel: str, address: str, words: Words, *, id: str, now: datetime
 ) -> Told:
     try:
-        await caller.reach(channel, address, words, id=id, thread=id, now=now)
+        thread = id.rpartition("-")[0]
+        await caller.reach(channel, address, words, id=id, thread=thread, now=now)
     except errors.Unavailable as error:
         return Told(channel=channel, address=address, error=str(error))
     return Told(channel=channel, address=address)

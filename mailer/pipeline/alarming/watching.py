@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -66,9 +67,7 @@ class Watcher:
             return []
         about = self._alarm(event, known, now=now)
         log.warning("database.outage", what=event.value, since=str(known.seen_at))
-        told = await speak(
-            self.caller, about, event, id=f"outage-{self.host}-{known.key}", now=now
-        )
+        told = await speak(self.caller, about, event, id=self._id(known), now=now)
         for one in told:
             if one.error is not None:
                 log.warning("notice.unsent", to=one.channel, error=one.error)
@@ -78,6 +77,11 @@ class Watcher:
             repeat = self.caller.settings.alarms.repeat
             self._known = outage.unheard(known, repeat=repeat)
         return told
+
+    def _id(self, known: Outage) -> str:
+        """Return the name of this notice: nobody else's, and short."""
+        text = f"{self.host} {known.key}".encode()
+        return f"away-{hashlib.sha256(text).hexdigest()[:12]}"
 
     def _alarm(self, event: Event, known: Outage, *, now: datetime) -> Alarm:
         back = known.back_at if event is Event.CLEARED else None
