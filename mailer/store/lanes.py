@@ -94,8 +94,13 @@ async def renew_slots(tx: database.Connection, *, owner: str, lease: timedelta) 
 
 
 async def drop_slots(tx: database.Connection, *, owner: str) -> None:
-    """Forget the connections of a process that is gone, and long lapsed ones."""
+    """Forget the connections of a process that is gone."""
     await tx.run(SQL["drop_slots"], owner=owner)
+
+
+async def tidy_slots(tx: database.Connection) -> None:
+    """Forget connections whose leases ran out."""
+    await tx.run(SQL["tidy_slots"])
 
 
 async def grant(

@@ -74,6 +74,7 @@ async def reclaim(pool: database.Pool, *, owner: str, leases: Leases) -> None:
     async with database.transaction(pool) as tx:
         await chunks.let_go(tx, owner=owner, known=leases.known())
         lost, new = await chunks.split(tx, limit=AT_ONCE)
+        await lanes.tidy_slots(tx)
     if lost:
         log.warning("chunks.lost", chunks=lost, going_on=new)
     async with database.connection(pool) as tx:

@@ -57,7 +57,11 @@ WHERE owner = :owner AND lease_until > clock_timestamp();
 
 -- name: drop_slots
 -- Forget the connections of a process that is gone.
-DELETE FROM slot WHERE owner = :owner OR lease_until < clock_timestamp() - interval '1 hour';
+DELETE FROM slot WHERE owner = :owner;
+
+-- name: tidy_slots
+-- Forget connections whose leases ran out: they count no more and are not renewed.
+DELETE FROM slot WHERE lease_until < clock_timestamp() - interval '1 second';
 
 -- name: grant
 -- Take up to so many tokens of a lane (GCRA); unlimited lanes are not asked.
