@@ -14,8 +14,9 @@ from mailer import errors
 from mailer.core import signature
 from mailer.core.bounce import Answered
 from mailer.core.delivery import Stage
-from mailer.core.provider import Source
+from mailer.core.provider import Kind, Source
 from mailer.mail import dkim, header, smtp
+from mailer.mail.route import Router
 from mailer.mail.session import Limits
 
 # Somebody shall wake: another source, or another try, is better than patience.
@@ -70,24 +71,28 @@ def write(  # noqa: PLR0913 -- the fields of one letter
     )
 
 
-async def send(letter: Letter, sources: Sequence[Source]) -> None:
+async def send(
+    letter: Letter, sources: Sequence[Source], *, router: Router | None
+) -> None:
     """Send *letter* by the first of *sources* that takes it.
 
-    Raises Unavailable with what each of them said.
+    *router* knows the way for those that send directly.  Raises Unavailable with
+    what each of them said.
     """
     failures = []
     for source in sources:
         try:
-            await _send(letter, source)
+            await _send(letter, source, router)
         except errors.Unavailable as error:
             failures.append(str(error))
         else:
             return
-    raise errors.Unavailable("; ".join(failures) or "no source of the kind relay")
+    raise errors.Unavailable("; ".join(failures) or "no source that mails it")
 
 
-async def _send(letter: Letter, source: Source) -> None:
-    session = await smtp.connect(source, limits=LIMITS)
+async def _send(letter: Letter, source: Source, router: Router | None) -> None:
+    domain = letter.recipient.rpartition("@")[2]
+    session = await smtp.connect_to(source, domain, router=router, limits=LIMITS)
     try:
         end = await session.send(letter.sender, letter.recipient, letter.data)
     finally:
@@ -95,5 +100,6 @@ async def _send(letter: Letter, source: Source) -> None:
     if isinstance(end, Answered) and end.stage is Stage.DOT and end.reply.code < 400:
         return
     said = end.reply if isinstance(end, Answered) else end.reason
-    message = f"{source.host}:{source.port}: {end.stage.name}: {said}"
+    place = domain if source.kind is Kind.DIRECT else f"{source.host}:{source.port}"
+    message = f"{place}: {end.stage.name}: {said}"
     raise errors.Unavailable(message)

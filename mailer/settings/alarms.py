@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mailer import errors
 from mailer.core import alarm, blast, notice
-from mailer.core.provider import Kind, Source
+from mailer.core.provider import Source
 from mailer.settings import document, secret
 
 SECRET = "MAILER_ALARM_SECRET"  # noqa: S105 -- the name of the variable
@@ -33,7 +33,7 @@ class Alarms:
     email: tuple[str, ...] = ()
     webhook: str | None = None
     secret: notice.Secret | None = field(default=None, repr=False)
-    source: str | None = None  # what mails them; else each relay in turn
+    source: str | None = None  # what mails them; else each in turn
     repeat: timedelta = alarm.REPEAT
     stalled: timedelta = timedelta(minutes=5)
     failed: str = "5%"
@@ -124,14 +124,9 @@ def complete(
 def _misfits(
     written: Alarms, *, sources: Mapping[str, Source]
 ) -> Iterator[tuple[str, str]]:
-    relays = [name for name, one in sources.items() if one.kind is Kind.RELAY]
     if written.source is not None and written.source not in sources:
         yield (
             "source",
             f"there is no [source.{written.source}]: "
             f"{errors.nearest(written.source, sources)}",
         )
-    elif written.source is not None and written.source not in relays:
-        yield "source", f"{written.source} is no relay: name one that is, or leave it"
-    elif written.email and not relays:
-        yield "email", "nothing can mail it: add a source of the kind relay"

@@ -9,13 +9,15 @@ import pytest
 import tenacity
 
 from mailer import errors, runtime, settings
+from mailer.core import provider
 from mailer.core.alarm import Kind
 from mailer.core.notice import Secret
 from mailer.core.provider import Tls
 from mailer.pipeline import alarming
+from mailer.settings.dns import Dns
 from mailer.store import alarms, database
 from mailer.web import posting
-from tests import given, receiver, signers
+from tests import given, nameserver, receiver, signers
 from tests.receiver import SECRET, Receiver
 from tests.sink import Sink
 
@@ -365,3 +367,27 @@ async def test_the_secret_is_nowhere_but_in_signatures(
     for text in (shown, stored, mailed):
         assert SECRET not in text
         assert repr(Secret.parse(SECRET).key) not in text
+
+
+async def test_who_has_no_relay_is_told_by_a_source_that_sends_directly(
+    night: Night, sink: Sink
+) -> None:
+    zone: nameserver.Zone = {
+        "example.org MX": ["10 mx.example.org."],
+        "mx.example.org A": ["127.0.0.1"],
+    }
+    with nameserver.serving(zone) as server:
+        chosen = night.caller.settings
+        source = replace(
+            chosen.sources[0], kind=provider.Kind.DIRECT, helo="mail.example.com"
+        )
+        found = replace(
+            chosen,
+            sources=(source,),
+            dns=Dns(servers=(server,), inside=("127.0.0.0/8",)),
+        )
+        direct = replace(night.caller, settings=found)
+        told = await alarming.try_out(direct, who="Ada", id="x", now=runtime.now())
+
+    assert {one.error for one in told} == {None}
+    assert sorted(one.recipient for one in sink.accepted) == [ADA, BO]

@@ -19,7 +19,8 @@ from mailer.core import alarm, notice, provider
 from mailer.core.alarm import Alarm, Event, Kind
 from mailer.core.notice import Words
 from mailer.mail import notice as letters
-from mailer.settings import Settings
+from mailer.mail import route
+from mailer.settings import Settings, dns
 from mailer.store import alarms, database
 
 TIMEOUT = 60.0  # seconds for one notice; at the last dot of a mail 30 more
@@ -51,14 +52,11 @@ class Caller:
         return self.settings.organization.name
 
     @property
-    def relays(self) -> Sequence[provider.Source]:
-        """Return the sources that mail notices: the named one, else all in turn."""
+    def sources(self) -> Sequence[provider.Source]:
+        """Return what mails notices: the named source, else each, relays first."""
         wanted = self.settings.alarms.source
-        return [
-            one
-            for one in self.settings.sources
-            if one.kind is provider.Kind.RELAY and wanted in {None, one.name}
-        ]
+        found = [one for one in self.settings.sources if wanted in {None, one.name}]
+        return sorted(found, key=lambda one: one.kind is provider.Kind.DIRECT)
 
     async def reach(
         self,
@@ -104,7 +102,13 @@ class Caller:
             text=words.text,
             signers=self.settings.signers,
         )
-        await letters.send(letter, self.relays)
+        asked = self.settings.dns
+        router = route.routing(
+            self.sources,
+            servers=[dns.server(one) for one in asked.servers],
+            inside=asked.inside,
+        )
+        await letters.send(letter, self.sources, router=router)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,7 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         _disk(desk, people),
         _connections(connections),
         _processes(alive, desk.settings.fingerprint),
+        _alarms(desk),
         *await _sources(desk, written),
     ]
     result = Preflight(
@@ -266,6 +267,15 @@ def _processes(alive: Sequence[processes.Alive], fingerprint: str) -> Finding:
         return Finding(name="processes", is_ok=False, is_warning=True, text=text)
     text = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
     return Finding(name="processes", is_ok=True, text=f"{text}, same settings and keys")
+
+
+def _alarms(desk: Desk) -> Finding:
+    """Look whether anybody would be told if the blast stood still."""
+    count = len(desk.settings.alarms.addresses)
+    text = f"{count} told; try it before the night: mailer doctor --alarm"
+    if not count:
+        text = "nobody is told when it stands still: set email or webhook in [alarms]"
+    return Finding(name="alarms", is_ok=bool(count), is_warning=not count, text=text)
 
 
 async def _sources(desk: Desk, written: Draft) -> list[Finding]:
