@@ -6,7 +6,7 @@ from click.testing import CliRunner, Result
 
 from mailer import cli
 from mailer.settings import workspace
-from tests import nameserver
+from tests import nameserver, sources
 from tests.nameserver import Zone, txt
 
 ZONE: Zone = {
@@ -60,3 +60,25 @@ def test_another_domain_can_be_looked_at(root: Path) -> None:
     assert found.exit_code == 1
     assert "ok    dmarc news.example.org: p=none by _dmarc.example.org" in found.output
     assert "NO    mx news.example.org: no MX" in found.output
+
+
+def test_a_source_that_sends_directly_is_looked_at(root: Path) -> None:
+    sources.write(root, '[source.own]\nkind = "direct"\nhelo = "mail.example.org"\n')
+    zone = {
+        **ZONE,
+        "mail.example.org A": ["198.51.100.7"],
+        "7.100.51.198.in-addr.arpa PTR": ["host7.example.net."],
+    }
+
+    found = run(root, zone)
+
+    assert found.exit_code == 1
+    lines = found.output.splitlines()
+    assert (
+        "NO    spf example.org: does not allow 198.51.100.7 of source own: "
+        "add ip4:198.51.100.7"
+    ) in lines
+    assert (
+        "NO    ptr own: 198.51.100.7 is host7.example.net in reverse: have its owner "
+        "set the PTR to mail.example.org"
+    ) in lines

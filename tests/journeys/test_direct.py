@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from mailer.mail import sink as servers
 from mailer.pipeline import launching
 from mailer.store import database
-from tests import given, nameserver
+from tests import given, nameserver, sources
 from tests.nameserver import Zone
 from tests.pipeline.conftest import until
 from tests.program import Program
@@ -59,17 +59,6 @@ async def playing(a: Sink, b: Sink) -> AsyncIterator[int]:
         yield port
 
 
-def direct(house: Program, *, server: str, port: int) -> None:
-    """Have the workspace send directly, and by nothing else."""
-    text = house.read("config/settings.toml")
-    head, _, tail = text.partition("[source.relay]")
-    _, _, tail = tail.partition("\n# [source.direct]")
-    house.write(
-        "config/settings.toml",
-        f"{head}# {tail}{SOURCE.format(server=server, port=port)}",
-    )
-
-
 async def test_each_domain_gets_its_mail_at_its_own_host_or_is_told_why_not(
     db: database.Pool, house: Program
 ) -> None:
@@ -86,7 +75,7 @@ async def test_each_domain_gets_its_mail_at_its_own_host_or_is_told_why_not(
     a, b = Sink(), Sink()
     with nameserver.serving(ZONE, refused="broken.test") as server:
         async with playing(a, b) as port:
-            direct(house, server=server, port=port)
+            sources.write(house.root, SOURCE.format(server=server, port=port))
             await launching.launch(db, name)
             async with house.running("work"):
                 await until(lambda: is_settled(db, len(people)))

@@ -2,16 +2,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dkim as dkimpy
 import pytest
 
-from mailer import settings
+from mailer import errors, settings
+from mailer.core.provider import Kind, Source
 from mailer.core.signature import Algorithm
+from mailer.mail import sink as servers
 from mailer.pipeline import scheduling
 from mailer.pipeline.scheduling import Desk
+from mailer.settings.dns import Dns
 from mailer.store import database
-from tests import given, signers
+from tests import given, nameserver, signers
 from tests.sink import Sink
 
 NOON = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -48,6 +52,68 @@ async def test_a_proof_is_signed_as_the_blast_will_be(desk: Desk, sink: Sink) ->
         message.verify(idx=index, dnsfunc=lambda name, timeout=0: records[name])
         for index in range(2)
     ] == [True, True]
+
+
+def directly(desk: Desk, *, server: str, **source: Any) -> Desk:
+    """Return a desk whose only source sends straight to the hosts of domains."""
+    made = Source(name="own", kind=Kind.DIRECT, helo="mail.example.org", **source)
+    asked = Dns(servers=(server,), inside=("127.0.0.0/8",))
+    return replace(desk, settings=replace(desk.settings, sources=(made,), dns=asked))
+
+
+async def test_a_proof_goes_straight_to_the_hosts_of_each_domain(desk: Desk) -> None:
+    first, second = Sink(), Sink()
+    zone = {
+        "one.test MX": ["10 mx.one.test."],
+        "mx.one.test A": ["127.0.0.2"],
+        "two.test A": ["127.0.0.3"],
+    }
+    with nameserver.serving(zone) as server:
+        async with (
+            servers.serving(first, address="127.0.0.2") as port,
+            servers.serving(second, address="127.0.0.3", port=port),
+        ):
+            direct = directly(desk, server=server, port=port)
+            to = ["bo@one.test", "cy@two.test", "di@one.test"]
+            await scheduling.proof(direct, "hello", to=to, now=NOON)
+
+    assert [one.recipient for one in first.accepted] == ["bo@one.test", "di@one.test"]
+    assert [one.recipient for one in second.accepted] == ["cy@two.test"]
+    assert first.connections == 1
+
+
+async def test_a_proof_to_a_domain_without_mail_is_told(desk: Desk) -> None:
+    with (
+        nameserver.serving({"null.test MX": ["0 ."]}) as server,
+        pytest.raises(errors.Unavailable, match=r"null\.test: RCPT: 556 5\.1\.10"),
+    ):
+        await scheduling.proof(
+            directly(desk, server=server), "hello", to=["bo@null.test"], now=NOON
+        )
+
+
+@pytest.mark.parametrize(
+    ("address", "seen"), [("127.0.0.9", (True, False)), ("203.0.113.5", (False, True))]
+)
+async def test_preflight_looks_whether_a_direct_source_sends_from_here(
+    desk: Desk, address: str, seen: tuple[bool, bool]
+) -> None:
+    direct = directly(desk, server="127.0.0.1:9", address=address)
+    found = await scheduling.preflight(direct, "hello", now=NOON)
+    assert findings(found)["source own"] == seen
+
+
+async def test_preflight_says_what_a_relay_does_not_promise(
+    desk: Desk, sink: Sink
+) -> None:
+    async def told() -> str:
+        found = await scheduling.preflight(desk, "hello", now=NOON)
+        return next(one.text for one in found.findings if one.name == "source sink")
+
+    place = f"127.0.0.1:{sink.port} answers"
+    assert await told() == f"{place}; what waits there may arrive after the blast's end"
+    sink.extensions = (*sink.extensions, "DELIVERBY")
+    assert await told() == place
 
 
 async def test_preflight_signs_a_message_and_verifies_it(desk: Desk) -> None:
