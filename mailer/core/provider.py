@@ -183,6 +183,25 @@ def hints(providers: Iterable[Provider]) -> Mapping[str, str]:
     }
 
 
+def receiving(host: str, *, providers: Iterable[Provider], hint: str = OTHER) -> str:
+    """Return the name of the provider whose server *host* is: the live MX decides.
+
+    A host that nobody claims belongs to *hint* only if that one is not known by MX.
+    """
+    known = tuple(providers)
+    for provider in known:
+        if any(_is_below(host, suffix) for suffix in provider.mx):
+            return provider.name
+    has_mx = any(one.mx for one in known if one.name == hint)
+    return OTHER if has_mx else hint
+
+
+def _is_below(host: str, suffix: str) -> bool:
+    if suffix[:1] in {".", "-"}:
+        return host.endswith(suffix)
+    return host == suffix or host.endswith(f".{suffix}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
     """Provider x source: the unit of rate, connections and backoff."""

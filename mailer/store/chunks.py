@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -166,6 +166,39 @@ async def retry(
         last=max(seqs),
         seqs=sorted(seqs),
     )
+
+
+async def divert(
+    tx: database.Connection,
+    chunk: Chunk,
+    *,
+    owner: str,
+    left: Sequence[int],
+    moved: Mapping[str, Sequence[int]],
+    start_at: datetime,
+) -> Chunk | None:
+    """Hand rows of *chunk*, of which nothing was started, to other providers' lanes.
+
+    Both in one statement's transaction: no row is ever in two chunks.  Returns what
+    *left* makes of the chunk (done when that is nothing); None: it is not ours.
+    """
+    kept = sorted(left)
+    first, last = (kept[0], kept[-1]) if kept else (chunk.first_seq, chunk.last_seq)
+    found = await tx.value(
+        SQL["keep_only"],
+        id=chunk.id,
+        owner=owner,
+        epoch=chunk.epoch,
+        left=kept,
+        first=first,
+        last=last,
+    )
+    if found is None:
+        return None
+    for provider, seqs in sorted(moved.items()):
+        there = replace(chunk, provider=provider, attempt=chunk.attempt - 1)
+        await retry(tx, there, start_at=start_at, seqs=seqs)
+    return replace(chunk, first_seq=first, last_seq=last, seqs=tuple(kept))
 
 
 async def renew(

@@ -95,3 +95,27 @@ def test_shipped_providers_can_be_sent_to() -> None:
         assert one.rate.per_second <= one.ceiling.per_second
         assert one.retry == tuple(sorted(one.retry)) != ()
         assert all(name == name.lower() for name in (*one.domains, *one.mx))
+
+
+@pytest.mark.parametrize(
+    ("host", "hint", "name"),
+    [
+        ("aspmx.l.google.com", "other", "google"),
+        ("google.com", "other", "other"),
+        ("mx.evilgoogle.com", "other", "other"),
+        ("mx1-vadesecure.net", "other", "earthlink"),
+        ("mx.own.test", "other", "own"),
+        ("own.test", "other", "own"),
+        ("mxown.test", "other", "other"),
+        ("mx.elsewhere.test", "google", "other"),  # it has moved away
+        ("mx.elsewhere.test", "hinted", "hinted"),  # not known by its MX
+    ],
+)
+def test_the_mx_tells_who_receives(host: str, hint: str, name: str) -> None:
+    known = (
+        Provider(name="google", mx=(".google.com", ".googlemail.com")),
+        Provider(name="earthlink", mx=("-vadesecure.net",)),
+        Provider(name="own", mx=("own.test",)),
+        Provider(name="hinted", domains=("hinted.test",)),
+    )
+    assert provider.receiving(host, providers=known, hint=hint) == name

@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from mailer.core.provider import Kind
+from mailer.core.provider import Kind, Provider
 from mailer.mail import sink as servers
 from mailer.mail.resolver import Resolver
 from mailer.mail.route import Router
 from mailer.mail.sink import Act, Then
 from mailer.pipeline import launching
 from mailer.settings import dns
-from mailer.store import database
+from mailer.store import chunks, database
 from tests import given, nameserver, tools
 from tests.nameserver import Zone
 from tests.pipeline.conftest import Workshop, until
@@ -32,6 +32,7 @@ ZONE: Zone = {
     "one.test MX": ["10 mx.test."],
     "two.test MX": ["10 mx.test."],
     "other.test MX": ["10 else.test."],
+    "null.test MX": ["0 ."],
     "mx.test A": ["127.0.0.2"],
     "else.test A": ["127.0.0.3"],
 }
@@ -188,6 +189,97 @@ async def was_given_back(db: database.Pool) -> bool:
         db, "SELECT 1 FROM chunk WHERE state = 'ready' AND epoch > 1"
     )
     return bool(found)
+
+
+# ── Whose lane ──────────────────────────────────────────────────────────────
+
+CHUNKS = (
+    "SELECT provider, attempt::int, state::text,"
+    " cardinality(COALESCE(seqs, ARRAY[first_seq, last_seq])) FROM chunk"
+    " ORDER BY provider, id"
+)
+
+
+def knowing(workshop: Workshop, *providers: Provider) -> Workshop:
+    """Return workers that know *providers* by their MX hosts."""
+    return Workshop(workshop.db, replace(workshop.setup, providers=providers))
+
+
+async def test_the_live_mx_decides_in_whose_lane_a_message_goes(
+    db: database.Pool, workshop: Workshop
+) -> None:
+    people = ["ada@one.test", "bo@other.test", "cy@two.test", "di@null.test"]
+    await launched(db, *people)
+    google = Provider(name="google", mx=("mx.test",))
+
+    async with (
+        directly(knowing(workshop, google)) as (direct, first, second),
+        direct.working(2),
+    ):
+        await tried(db, 4)
+
+    assert sorted(one.recipient for one in first.accepted) == [people[0], people[2]]
+    assert [one.recipient for one in second.accepted] == [people[1]]
+    found = await given.rows(db, LEDGER)
+    assert [row[1:3] for row in found] == [
+        ("sent", 1), ("sent", 1), ("sent", 1), ("bounced", 1),
+    ]  # fmt: skip
+    assert await given.rows(db, CHUNKS) == [
+        ("google", 0, "done", 2), ("other", 0, "done", 2),
+    ]  # fmt: skip
+
+
+async def test_what_moved_away_from_a_large_provider_leaves_its_lane(
+    db: database.Pool, workshop: Workshop
+) -> None:
+    await launched(db, "ada@one.test", provider="google")
+    google = Provider(name="google", mx=(".google.test",))
+
+    async with (
+        directly(knowing(workshop, google)) as (direct, first, _second),
+        direct.working(),
+    ):
+        await tried(db, 1)
+
+    assert len(first.accepted) == 1
+    assert await given.rows(db, CHUNKS) == [
+        ("google", 0, "done", 0), ("other", 0, "done", 1),
+    ]  # fmt: skip
+
+
+async def test_only_the_owner_of_a_chunk_can_hand_on_what_is_in_it(
+    db: database.Pool,
+) -> None:
+    await launched(db, "ada@one.test", "bo@two.test", "cy@other.test")
+    ((id, blast),) = await given.rows(
+        db,
+        "UPDATE chunk SET state = 'leased', owner = 'w', epoch = 1,"
+        " started_through = 1, lease_until = clock_timestamp() + interval '9 s'"
+        " RETURNING id, blast_id",
+    )
+    chunk = chunks.Chunk(
+        id=id, blast_id=blast, round=1, provider="other", pool="default", attempt=0,
+        first_seq=1, last_seq=3, seqs=None, epoch=1, started_through=1,
+    )  # fmt: skip
+
+    async def handed(owner: str) -> chunks.Chunk | None:
+        async with database.transaction(db) as tx:
+            return await chunks.divert(
+                tx, chunk, owner=owner, left=[3], moved={"google": [1, 2]},
+                start_at=given.NOON,
+            )  # fmt: skip
+
+    look = "SELECT provider, first_seq, last_seq, seqs, started_through FROM chunk"
+    assert await handed("somebody") is None
+    assert await given.rows(db, look) == [("other", 1, 3, None, 1)]
+    left = await handed("w")
+    assert left is not None
+    assert left.seqs == (3,)
+    # What may have been started is among what is left: nothing of it is told twice.
+    assert await given.rows(db, f"{look} ORDER BY id") == [
+        ("other", 3, 3, [3], 3),
+        ("google", 1, 2, [1, 2], None),
+    ]
 
 
 # ── What is asked of servers ────────────────────────────────────────────────

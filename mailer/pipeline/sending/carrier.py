@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,11 +16,11 @@ from mailer.core.alarm import Kind
 from mailer.core.delivery import State, SubscriberId
 from mailer.core.subscriber import Subscriber
 from mailer.mail import smtp
-from mailer.mail.route import Key, Route, Router
+from mailer.mail.route import Key
 from mailer.mail.session import Session
-from mailer.pipeline.sending import routing
 from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.load import RECONNECTS, Item, Load
+from mailer.pipeline.sending.routing import Guide, Way
 from mailer.pipeline.sending.settler import Return, Settler
 from mailer.pipeline.sending.watch import Watch
 from mailer.store import alarms, chunks, database, lanes, subscribers
@@ -34,23 +34,20 @@ BACKOFF = timedelta(seconds=30)  # of a lane whose server cannot be reached
 
 log = structlog.get_logger()
 
-Way = Route | bounce.Answered
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a carrier is told: where to send, by which rules, how often to retry."""
 
     lane: provider.Lane
-    source: provider.Source
+    guide: Guide
     rules: bounce.Rules
     retry: tuple[timedelta, ...]
-    router: Router | None = None  # of a source that sends directly
 
     @property
     def is_shared(self) -> bool:
         """Tell whether many domains share the lane, each with servers of its own."""
-        return self.router is not None and self.lane.provider == provider.OTHER
+        return self.guide.is_direct and self.lane.provider == provider.OTHER
 
 
 class Closed(Exception):
@@ -127,8 +124,8 @@ class Carrier:
                 tx, load.chunk, topic=content.topic, excluded=content.excluded
             )
             people = await _people(tx, owed)
-        ways = await self._ways(people.values())
-        left = deque(owed)
+        ways = await self.plan.guide.ask(people.values())
+        left = deque(await self._divert(load, owed, people, ways))
         while True:
             load.wake.clear()
             await self._obey(load)
@@ -160,7 +157,7 @@ class Carrier:
                 why = "excluded" if row.excluded else "suppressed"
                 load.conclude(row, State.SUPPRESSED, reply=f"{why} when leased")
                 continue
-            way = self._way(ways.get(person.domain))
+            way = self.plan.guide.way(ways.get(person.domain))
             if isinstance(way, bounce.Answered):
                 load.answer(row, way)
                 continue
@@ -269,44 +266,55 @@ class Carrier:
         else:
             load.board(self._session, key)
 
-    # ── Where it goes ───────────────────────────────────────────────────────
-
-    async def _ways(self, people: Iterable[Subscriber]) -> Mapping[str, Way]:
-        """Ask for the way to each domain, if we send directly."""
-        if self.plan.router is None:
-            return {}
-        return await routing.ways(self.plan.router, [one.domain for one in people])
-
-    def _way(self, found: Way | None) -> Way | None:
-        """Return the way, or what its messages get because no host took us lately."""
-        router = self.plan.router
-        if router is None or not isinstance(found, Route):
-            return found
-        return router.shut_for(self.plan.source.name, found) or found
-
     async def _connect(self, load: Load) -> Session | None:
         """Open a connection for the first message of *load*; None: it has its end."""
-        source, found = self.plan.source, load.ready[0].route
-        way = self._way(found)  # others may have tried since it was composed
+        guide, found = self.plan.guide, load.ready[0].route
+        way = guide.way(found)  # others may have tried since it was composed
         if isinstance(way, bounce.Answered):
             load.answer_all(way)
             return None
         try:
-            return await self._open(found)
+            return await guide.open(found)
         except smtp.Refused as refused:
-            if not self.plan.is_shared:
+            if found is None or not self.plan.is_shared:
                 await self._hold(BACKOFF, str(refused))
                 raise  # _hold never returns
-            assert self.plan.router is not None
-            assert found is not None
-            self.plan.router.shut(source.name, found, refused.about_domain)
+            guide.shut(found, refused.about_domain)
             load.answer_all(refused.about_domain)
             return None
 
-    async def _open(self, found: Route | None) -> Session:
-        if found is None or self.plan.router is None:
-            return await smtp.connect(self.plan.source)
-        return await smtp.connect_any(self.plan.source, found, router=self.plan.router)
+    async def _divert(
+        self,
+        load: Load,
+        owed: Sequence[chunks.Owed],
+        people: Mapping[SubscriberId, Subscriber],
+        ways: Mapping[str, Way],
+    ) -> Sequence[chunks.Owed]:
+        """Give what others receive to their lanes; return what stays in this one."""
+        domains = {
+            row.seq: people[row.subscriber_id].domain
+            for row in owed
+            if row.subscriber_id in people
+        }
+        moved = self.plan.guide.strays(load.chunk.provider, domains, ways)
+        if not moved:
+            return owed
+        gone = {seq for seqs in moved.values() for seq in seqs}
+        left = [row for row in owed if row.seq not in gone]
+        async with database.transaction(self.pool) as tx:
+            chunk = await chunks.divert(
+                tx,
+                load.chunk,
+                owner=self.settler.owner,
+                left=[row.seq for row in left],
+                moved=moved,
+                start_at=self.watch.now(),
+            )
+        if chunk is None:
+            raise Closed
+        log.info("chunk.diverted", chunk=chunk.id, rows=len(gone), to=sorted(moved))
+        load.chunk = chunk
+        return left
 
 
 async def _ended(load: Load) -> None:

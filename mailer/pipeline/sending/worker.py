@@ -18,6 +18,7 @@ from mailer.pipeline.sending.complaints import Complaints
 from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.entry import Setup
 from mailer.pipeline.sending.leases import LEASE, Leases
+from mailer.pipeline.sending.routing import Guide
 from mailer.pipeline.sending.settler import Settler
 from mailer.pipeline.sending.watch import Watch, pause
 from mailer.store import chunks, database, lanes, processes
@@ -204,10 +205,13 @@ class Worker:
         found = entry.known_provider(self.setup.providers, wanted.provider)
         return Plan(
             lane=provider.lane(found, source),
-            source=source,
+            guide=Guide(
+                source=source,
+                router=self.setup.router,
+                providers=self.setup.providers,
+            ),
             rules=self.setup.rules,
             retry=source.retry or found.retry or self.setup.retry,
-            router=self.setup.router if source.kind is provider.Kind.DIRECT else None,
         )
 
     async def _content(self, chunk: chunks.Chunk) -> Content:

@@ -94,6 +94,20 @@ VALUES (
     :blast, :round, :provider, :pool, :start_at, :attempt, :first, :last, :seqs
 );
 
+-- name: keep_only
+-- Take rows out of a leased chunk, of which nothing was started; none left: it is done.
+UPDATE chunk
+SET seqs = :left::integer[], first_seq = :first, last_seq = :last,
+    state = CASE WHEN :left::integer[] = '{}' THEN 'done' ELSE state END,
+    owner = CASE WHEN :left::integer[] = '{}' THEN NULL ELSE owner END,
+    lease_until = CASE WHEN :left::integer[] = '{}' THEN NULL ELSE lease_until END,
+    -- What may have been started is told by seqs: the first of those left, at least.
+    started_through = CASE WHEN :left::integer[] = '{}' THEN NULL
+                           ELSE GREATEST(started_through, :first) END
+WHERE id = :id AND owner = :owner AND epoch = :epoch AND state = 'leased'
+  AND lost_at IS NULL AND lease_until > clock_timestamp()
+RETURNING id;
+
 -- name: renew
 -- Keep the leases of a process that is alive, and say which; what has lapsed is lost.
 WITH told AS (
