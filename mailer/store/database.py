@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -218,7 +218,11 @@ async def opened(
 async def connection(pool: Pool) -> AsyncIterator[Connection]:
     """Borrow a connection, without a transaction around it."""
     try:
-        async with pool.raw.acquire() as raw:
+        async with AsyncExitStack() as stack:
+            try:
+                raw = await stack.enter_async_context(pool.raw.acquire())
+            except FileNotFoundError as error:  # the socket of one that restarts
+                raise ConnectionError(str(error)) from error
             yield Connection(raw)
     except errors.MailerError:
         raise  # Unavailable is a ConnectionError too
