@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from tests.faults.oracle import Oracle
 from tests.program import Program, Running
 
 CONNECTIONS = 6  # of the lane, whatever the number of workers
+WORKERS = """
+SELECT 1 FROM process, pg_sleep(0.02) WHERE kind = 'worker' AND stopped_at IS NULL
+"""
 CROWD = """
 INSERT INTO subscriber (address, email, domain, provider, signed_up_at)
 SELECT address, address, $2, $3, '2026-01-01Z'
@@ -73,6 +77,12 @@ async def made(
     return house
 
 
+def on(house: Program, database_url: str) -> Program:
+    """Return the same workspace, whose processes reach the database by another way."""
+    environment = {**house.environment, "MAILER_DATABASE_URL": database_url}
+    return replace(house, environment=environment)
+
+
 async def ended(db: database.Pool) -> int:
     """Return how many deliveries have their end; asks no faster than it can change."""
     ((count,),) = await given.rows(
@@ -82,6 +92,13 @@ async def ended(db: database.Pool) -> int:
     )
     assert isinstance(count, int)
     return count
+
+
+async def at_work(db: database.Pool, *, count: int) -> None:
+    """Wait until so many workers are at work: one that starts may still refuse to."""
+    async with asyncio.timeout(20):
+        while len(await given.rows(db, WORKERS)) < count:
+            continue
 
 
 async def going_on(db: database.Pool, *, after: int, within: float = 30) -> None:

@@ -14,7 +14,6 @@ import click
 import pytest
 
 from mailer.store import database
-from tests import given
 from tests.faults import promises, stage
 from tests.faults.oracle import oracle
 from tests.faults.promises import Expected
@@ -27,7 +26,6 @@ unknown = "2%"
 greylisted = "3%"
 """
 ENDS = frozenset({"sent", "bounced"})
-WORKERS = "SELECT 1 FROM process, pg_sleep(0.02) WHERE kind = 'worker'"
 
 
 async def killed(
@@ -64,7 +62,7 @@ async def survived(
         async with stage.working(house, workers) as running:
             for _ in range(kills):
                 await killed(house, running, db, chance=chance)
-            await stage.finished(db, people)
+            await stage.finished(db, people, within=45 + people / 50)
             await stage.stopped(running)
         return await promises.kept(
             db,
@@ -120,9 +118,7 @@ async def test_what_a_dead_worker_left_is_taken_over_by_one_that_lives(
         async with stage.working(house) as (victim,):
             await book.hears("dot")
             async with stage.working(house) as survivors:
-                async with asyncio.timeout(20):
-                    while len(await given.rows(db, WORKERS)) < 2:
-                        continue
+                await stage.at_work(db, count=2)
                 await book.hears("dot", 20, more=True)
                 await victim.kill()
                 await book.hears("dot", more=True, within=20)  # DESIGN.md 5.3
