@@ -117,14 +117,15 @@ def compared(states: Mapping[str, str], arrived: Iterable[Arrival]) -> Outcome:
     taken = {one.recipient for one in arrived}
     doubted = having(states, "in_doubt")
     return Outcome(
-        lost=len(having(states, "sent") - taken) + len(_unsettled(states)),
+        lost=len(having(states, "sent") - taken) + len(open_to(states)),
         twice=sum(count - 1 for count in copies(arrived).values()),
         in_doubt=len(doubted),
         delivered_in_doubt=len(doubted & taken),
     )
 
 
-def _unsettled(states: Mapping[str, str]) -> set[str]:
+def open_to(states: Mapping[str, str]) -> set[str]:
+    """Return who has no end yet."""
     return {address for address, state in states.items() if state not in ENDS}
 
 

@@ -25,6 +25,7 @@ SELECT address, address, $2, $3, '2026-01-01Z'
 FROM (SELECT $4 || n || '@' || $2 AS address FROM generate_series(1, $1::integer) n) x
 RETURNING 1
 """
+OPEN = "SELECT 1 FROM chunk, pg_sleep(0.02) WHERE state <> 'done'"
 SOONER = """
 UPDATE clock SET shift = shift + '5 minutes'
 WHERE NOT EXISTS (
@@ -113,9 +114,10 @@ async def finished(db: database.Pool, people: int, *, within: float = 45) -> Non
     async with asyncio.timeout(within):
         while await ended(db) < people:
             await given.rows(db, SOONER)
+            await closing.close_due(db)  # what was cancelled, or came too late
         # Everybody has an end before the last chunk is given back.
-        while await given.rows(db, "SELECT 1 FROM chunk WHERE state <> 'done'"):
-            continue
+        while await given.rows(db, OPEN):
+            await closing.close_due(db)
     await closing.close_due(db)
 
 
