@@ -25,8 +25,8 @@ from mailer.pipeline.sending.settler import Return, Settler
 from mailer.pipeline.sending.watch import Watch
 from mailer.store import alarms, chunks, database, lanes, subscribers
 
-AHEAD = 8  # messages that are composed in a row: what they need stays in the caches
-LOW = 3  # … and so many are left when the next are composed
+AHEAD = 16  # messages that are composed in a row: what they need stays in the caches
+LOW = 4  # … and so many are left when the next are composed
 GRANT = 0.25  # seconds' worth of tokens that are asked for at once
 HALT = timedelta(hours=1)  # of a lane whose provider wants a person to act
 BREATH = timedelta(seconds=5)  # of a lane that is told to slow down
