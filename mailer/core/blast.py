@@ -276,8 +276,6 @@ def _check_experiment(spec: Spec, plan: Experiment, wrong: Any) -> None:
 
 def _check_release(spec: Spec, wrong: Any) -> None:
     """Refuse what a file may say and this release does not do: never silently."""
-    if spec.in_doubt is not Doubt.HOLD:
-        wrong("in_doubt", f'"{spec.in_doubt}": this release only holds: write "hold"')
     plan = spec.experiment or Experiment()
     if plan.guard:
         wrong("experiment.guard", "this release watches none: leave it out")

@@ -18,10 +18,11 @@ import structlog
 from mailer import errors
 from mailer.core.alarm import Kind
 from mailer.mail import route
-from mailer.pipeline import alarming, closing, launching, sending
+from mailer.pipeline import alarming, closing, launching, resending, sending
 from mailer.runtime import Workspace
 from mailer.settings import dns
 
+MINUTE = 60.0  # seconds between two looks for what is sent again after an hour
 TICK = 0.5  # seconds between two looks at what is due
 STEADY = 60.0  # seconds; a child that lives so long does not die again and again
 OFTEN = 3  # shorter lives in a row need a person
@@ -79,10 +80,14 @@ async def work(workspace: Workspace, *, stop: asyncio.Event) -> None:
 
 async def schedule(workspace: Workspace, *, stop: asyncio.Event) -> None:
     """Launch what is due and end what is over, until *stop*."""
+    resent_at = time.monotonic()
     while not stop.is_set():
         try:
             await launching.launch_due(workspace.pool)
             await closing.close_due(workspace.pool)
+            if time.monotonic() >= resent_at + MINUTE:
+                resent_at = time.monotonic()
+                await resending.resend_due(workspace.pool)
         except errors.Unavailable as error:
             log.warning("scheduler.away", error=str(error))
         await pause(stop, TICK)

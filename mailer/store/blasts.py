@@ -274,6 +274,11 @@ async def late(tx: database.Connection) -> list[str]:
     return [row["name"] for row in await tx.rows(SQL["late"])]
 
 
+async def doubtful(tx: database.Connection) -> list[str]:
+    """Return the names of the blasts that have doubts and send them again."""
+    return [row["name"] for row in await tx.rows(SQL["doubtful"])]
+
+
 async def finished(tx: database.Connection) -> list[str]:
     """Return the names of the blasts of which nothing is left to send."""
     return [row["name"] for row in await tx.rows(SQL["finished"])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 from mailer.core.delivery import BlastId, State, SubscriberId
@@ -338,6 +338,17 @@ async def last(tx: database.Connection, blast: BlastId) -> int:
     """Return the last position of the ledger of *blast*; 0 when it has none."""
     found: int = await tx.value(SQL["last"], blast=blast)
     return found
+
+
+async def overdue_doubts(
+    tx: database.Connection, blast: BlastId, *, wait: timedelta
+) -> list[int]:
+    """Return what has been in doubt for *wait* and was not sent again yet.
+
+    Reads the whole ledger of a blast: for those that have doubts.
+    """
+    rows = await tx.rows(SQL["overdue_doubts"], blast=blast, wait=wait)
+    return [row["seq"] for row in rows]
 
 
 async def owe_again(

@@ -112,7 +112,6 @@ def test_every_fault_of_a_blast_is_named_at_once() -> None:
         template="appeal",
         from_="Team <team@example.org>",
         expires_at="midnight",
-        in_doubt=blast.Doubt.RESEND,
         variant=(blast.Variant(name="a"), blast.Variant(name="a")),
         experiment=blast.Experiment(
             slice="a fifth",
@@ -131,7 +130,6 @@ def test_every_fault_of_a_blast_is_named_at_once() -> None:
         "expires_at",
         "experiment.slice",
         "experiment.wait",
-        "in_doubt",
         "experiment.guard",
         "experiment.method",
     ]

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ from mailer import errors, spool
 from mailer.core.delivery import BlastId, State
 from mailer.core.provider import Provider, Rate
 from mailer.mail.sink import Act, Then
-from mailer.pipeline import closing, launching, scheduling, sending
+from mailer.pipeline import closing, launching, resending, scheduling, sending
 from mailer.pipeline.sending import journal
 from mailer.settings import Settings
 from mailer.store import database
@@ -498,11 +499,11 @@ async def test_a_living_worker_takes_over_from_one_that_died(
 
 
 async def doubted(
-    db: database.Pool, sink: Sink, workshop: Workshop
+    db: database.Pool, sink: Sink, workshop: Workshop, *, rule: str = "hold"
 ) -> tuple[str, scheduling.Desk]:
     """Return a blast that is done but for one message in doubt, and a desk."""
     await given.people(db, [ADA, BO])
-    name = await given.approved(db)
+    name = await given.approved(db, given.content(in_doubt=rule))
     await launching.launch(db, name)
     sink.script(ADA, Act("", then=Then.RESET), Act("250 2.0.0 Queued"), at="dot")
     async with workshop.working():
@@ -530,6 +531,35 @@ async def test_what_is_in_doubt_is_sent_again_when_a_person_says_so(
     assert await given.rows(db, "SELECT state::text FROM blast") == [("done",)]
     said = "SELECT actor, action FROM audit WHERE actor = 'grace' ORDER BY id"
     assert await given.rows(db, said) == [("grace", "resend"), ("grace", "resend")]
+
+
+async def test_what_is_in_doubt_waits_for_a_person_unless_the_blast_says_otherwise(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    name, _ = await doubted(db, sink, workshop)
+    assert await resending.resend_due(db, wait=timedelta(0)) == 0
+    assert await given.states(db, name) == {ADA: "in_doubt", BO: "sent"}
+
+
+async def test_a_blast_may_send_again_what_is_in_doubt_after_a_while_and_once(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    name, _ = await doubted(db, sink, workshop, rule="resend")
+    assert await resending.resend_due(db) == 0  # an hour has not passed
+    sink.script(ADA, Act("", then=Then.RESET), at="dot")
+
+    assert await resending.resend_due(db, wait=timedelta(0)) == 1
+    async with workshop.working():
+        await settled(db, 2)
+    await closing.close_due(db)
+
+    assert await resending.resend_due(db, wait=timedelta(0)) == 0
+    assert await given.states(db, name) == {ADA: "in_doubt", BO: "sent"}
+    assert sink.dots == 3
+    counted = "SELECT sum(sent)::int, sum(in_doubt)::int FROM rollup"
+    assert await given.rows(db, counted) == [(1, 1)]
+    marked = "SELECT count(*) FROM delivery WHERE resent_at IS NOT NULL"
+    assert await given.rows(db, marked) == [(1,)]
 
 
 async def test_what_is_in_doubt_is_sent_when_a_person_says_that_it_arrived(

@@ -96,6 +96,14 @@ WHERE state IN ('scheduled', 'launching', 'testing', 'deciding', 'sending', 'pau
   AND expires_at <= mailer_now()
 ORDER BY expires_at, id;
 
+-- name: doubtful
+-- List the blasts whose rule is to send again what is in doubt, and that have some.
+SELECT b.name FROM blast b JOIN content c ON c.hash = b.approved_hash
+WHERE b.state IN ('sending', 'done') AND b.expires_at > mailer_now()
+  AND c.body ->> 'in_doubt' = 'resend'
+  AND (SELECT sum(r.in_doubt) FROM rollup r WHERE r.blast_id = b.id) > 0
+ORDER BY b.id;
+
 -- name: finished
 -- List the blasts of which every released delivery has its end.
 SELECT name FROM blast b

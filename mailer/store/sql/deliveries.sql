@@ -241,10 +241,18 @@ FROM (
 GROUP BY provider
 ORDER BY count(*) DESC, provider;
 
+-- name: overdue_doubts
+-- List what has been in doubt for a while and was not sent again yet.
+SELECT seq FROM delivery
+WHERE blast_id = :blast AND state = 'in_doubt' AND resent_at IS NULL
+  AND settled_at <= mailer_now() - :wait::interval
+ORDER BY seq;
+
 -- name: owe_again
 -- Owe again what is in doubt, and count it so.
 WITH done AS (
-    UPDATE delivery SET state = 'owed', settled_at = NULL
+    UPDATE delivery SET state = 'owed', settled_at = NULL, resent_at = mailer_now(),
+                        dated_at = COALESCE(dated_at, settled_at)
     WHERE blast_id = :blast AND seq = ANY(:seqs::integer[]) AND state = 'in_doubt'
     RETURNING seq, variant, provider
 ), counted AS (
