@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -139,6 +140,9 @@ async def picked(
     )
     assert not any(None in row[1] for row in rows), "a predicate is never null"
     return [{row[0] for row in rows if row[1][n]} for n in range(len(conditions))]
+
+
+DAY = date(2026, 10, 1)
 
 
 async def test_sql_picks_exactly_whom_brute_force_picks(db: database.Pool) -> None:
@@ -325,3 +329,10 @@ def test_random_documents_survive_json() -> None:
         assert parsed(json.loads(json.dumps(one.document))).when == one.when
 
     law()
+
+
+@pytest.mark.parametrize("test", [{"is": DAY}, {"in": [DAY, "x"]}, {"in": [DAY]}])
+def test_a_day_stays_one_in_json(test: dict[str, Any]) -> None:
+    one = parsed({"field": "attributes.age", **test})
+    document = json.dumps(one.document, default=str)
+    assert parsed(json.loads(document)).when == one.when

@@ -160,7 +160,7 @@ def _one_of(read: Values, field: str, value: Any, path: Path) -> Condition:
         message = f"{errors.quote(value)}: write 1 to {VALUES} values, [ … ]"
         read.wrong(path, message)
         return _NOTHING
-    if all(isinstance(one, str) for one in value):
+    if all(isinstance(one, str) and not _is_day(field, one) for one in value):
         return tree.OneOf(field=field, values=read.texts(value, path))
     parts = (_equal(read, field, one, (*path, n)) for n, one in enumerate(value))
     return tree.Some(parts=tuple(parts))
@@ -169,9 +169,20 @@ def _one_of(read: Values, field: str, value: Any, path: Path) -> Condition:
 def _equal(read: Values, field: str, value: Any, path: Path) -> Condition:
     if isinstance(value, bool):  # as an import writes it
         value = str(value).lower()
-    if isinstance(value, str):
+    if isinstance(value, str) and not _is_day(field, value):
         return tree.OneOf(field=field, values=(read.text(value, path),))
     return _compared(read, field, Op.IS, value, path)
+
+
+def _is_day(field: str, value: str) -> bool:
+    """Tell whether *value* is a day, as which JSON writes the dates of TOML."""
+    if not field.startswith(tree.ATTRIBUTE) or not _ISO_DATE.fullmatch(value):
+        return False
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _compared(read: Values, field: str, op: Op, value: Any, path: Path) -> Condition:
