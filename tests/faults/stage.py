@@ -25,6 +25,10 @@ SELECT address, address, $2, $3, '2026-01-01Z'
 FROM (SELECT $4 || n || '@' || $2 AS address FROM generate_series(1, $1::integer) n) x
 RETURNING 1
 """
+HELD = """
+SELECT 1 FROM chunk, pg_sleep(0.02) WHERE state = 'leased'
+UNION ALL SELECT 1 FROM slot
+"""
 OPEN = "SELECT 1 FROM chunk, pg_sleep(0.02) WHERE state <> 'done'"
 SOONER = """
 UPDATE clock SET shift = shift + '5 minutes'
@@ -82,6 +86,19 @@ def on(house: Program, database_url: str) -> Program:
     """Return the same workspace, whose processes reach the database by another way."""
     environment = {**house.environment, "MAILER_DATABASE_URL": database_url}
     return replace(house, environment=environment)
+
+
+def trusting(house: Program, certificate: Path) -> Program:
+    """Return the same workspace, whose processes trust this certificate alone."""
+    environment = {**house.environment, "SSL_CERT_FILE": str(certificate)}
+    return replace(house, environment=environment)
+
+
+async def at_rest(db: database.Pool) -> None:
+    """Wait until no worker holds anything."""
+    async with asyncio.timeout(30):
+        while await given.rows(db, HELD):
+            continue
 
 
 async def ended(db: database.Pool) -> int:

@@ -35,10 +35,12 @@ def cpu(worker: Running) -> float:
 
 
 @pytest.mark.timeout(90)
+@pytest.mark.parametrize(
+    ("crashes", "people"), [(2, 400), pytest.param(5, 1000, marks=pytest.mark.soak)]
+)
 async def test_sending_goes_on_after_each_crash_of_the_database(
-    own: Cluster, tmp_path: Path
+    crashes: int, people: int, own: Cluster, tmp_path: Path
 ) -> None:
-    people, crashes = 1000, 5
     async with migrated(own) as db, oracle(tmp_path, SLOW) as book:
         name = await stage.launched(db, people)
         house = await stage.made(tmp_path, own.url, book)
@@ -101,7 +103,7 @@ async def hung(own: Cluster, folder: Path, *, seconds: float, people: int) -> No
 async def test_a_worker_whose_database_hangs_starts_nothing_and_then_goes_on(
     own: Cluster, tmp_path: Path
 ) -> None:
-    await hung(own, tmp_path, seconds=7, people=900)
+    await hung(own, tmp_path, seconds=6, people=400)
 
 
 @pytest.mark.soak

@@ -24,6 +24,7 @@ WHERE state = 'ready' OR (state = 'leased' AND lease_until > clock_timestamp())
 OWED = "SELECT count(*) FROM delivery WHERE state IN ('owed', 'deferred')"
 
 
+@pytest.mark.soak  # the short form is in test_lost_machines.py
 @pytest.mark.timeout(90)
 async def test_a_worker_that_slept_beyond_its_lease_starts_nothing_of_it(
     db: database.Pool, database_url: str, tmp_path: Path
