@@ -20,7 +20,7 @@ from tests.faults import promises, stage
 from tests.faults.oracle import Step, oracle
 from tests.faults.promises import Expected
 
-PEOPLE = 500
+PEOPLE = 600
 SILENCES = "".join(
     f'[[trouble]]\nat = "{at}"\ndoes = "silence"\nshare = "{share}"\ntimes = 1\n'
     for at, share in (
