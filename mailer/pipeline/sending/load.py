@@ -99,6 +99,7 @@ class Load:
         self._key: Key | None = None  # of the route that the session takes
         self._asks = False  # the server offers what is wished for
         self._accepted = 0
+        self._in_vain = 0  # refusals in a row, of whichever message
         self._open: dict[Parcel, Item] = {}
         self._session: Session | None = None
         self._random = random.Random()  # noqa: S311 -- spreads retries
@@ -181,6 +182,7 @@ class Load:
         match verdict.outcome:
             case delivery.Accepted():
                 self._accepted += 1
+                self._in_vain = 0
             case delivery.Throttled() as outcome:
                 verdict = verdict._replace(outcome=self._put_off(item, outcome))
             case _:
@@ -270,6 +272,9 @@ class Load:
         if not item.tries:
             item.mark = self._accepted
         item.tries += 1
+        self._in_vain += 1
+        if self._in_vain >= 2 * RECONNECTS and not self._is_shared:
+            self.is_turned_away = True  # it is not the message
         if item.tries >= RECONNECTS and self._is_shared:
             reason = f"4.4.2 {RECONNECTS} times before the dot: {outcome.reason}"
             reply = outcome.reply or delivery.Reply(code=450, text=reason)
@@ -277,7 +282,8 @@ class Load:
         if item.tries >= RECONNECTS:
             said = outcome.reply if outcome.stage > Stage.MAIL else None
             has_company = said is None or bool(self.ready)
-            self.is_turned_away = has_company and item.mark == self._accepted
+            if has_company and item.mark == self._accepted:
+                self.is_turned_away = True
             if said is not None:
                 return delivery.Deferral(stage=outcome.stage, reply=said)
         if item.tries == 1:
