@@ -20,6 +20,7 @@ from mailer.mail.route import Key
 from mailer.mail.session import Session
 from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.load import RECONNECTS, Item, Load
+from mailer.pipeline.sending.outcomes import Outcomes
 from mailer.pipeline.sending.routing import Guide, Way
 from mailer.pipeline.sending.settler import Return, Settler
 from mailer.pipeline.sending.watch import Watch
@@ -77,17 +78,22 @@ class Carrier:
         However it ends, every row has its end or is given back.
         """
         wait, is_finished = timedelta(0), False
-        load = Load(
-            chunk,
+        outcomes = Outcomes(
+            chunk=chunk,
             rules=self.plan.rules,
             retry=self.plan.retry,
+            is_shared=self.plan.is_shared,
             watch=self.watch,
             settler=self.settler,
             writer=self.journal,
+        )
+        load = Load(
+            chunk,
+            outcomes=outcomes,
+            watch=self.watch,
             stop=self.stop,
             low=LOW,
             limit=self.plan.lane.messages,
-            is_shared=self.plan.is_shared,
         )
         load.tokens = self._tokens
         self.watch.leases.listen(chunk, load.wake.set)
@@ -154,12 +160,11 @@ class Carrier:
             row = left.popleft()
             person = people.get(row.subscriber_id)
             if row.suppressed or row.excluded or person is None:
-                why = "excluded" if row.excluded else "suppressed"
-                load.conclude(row, State.SUPPRESSED, reply=f"{why} when leased")
+                load.outcomes.leave_out(row)
                 continue
             way = self.plan.guide.way(ways.get(person.domain))
             if isinstance(way, bounce.Answered):
-                load.answer(row, way)
+                load.outcomes.answer(row, way)
                 continue
             date = row.dated_at or self.watch.now()
             try:
@@ -167,7 +172,7 @@ class Carrier:
                     person, seq=row.seq, date=date
                 )
             except errors.Invalid as error:
-                load.conclude(row, State.FAILED, reply=str(error)[:500])
+                load.outcomes.conclude(row, State.FAILED, reply=str(error)[:500])
                 continue
             load.ready.append(Item(row, person, letter, look=load.look, route=way))
 
@@ -186,15 +191,14 @@ class Carrier:
                 )
             item.row = row or item.row
             if item.row.suppressed or item.row.excluded:
-                why = "excluded" if item.row.excluded else "suppressed"
-                load.conclude(item.row, State.SUPPRESSED, reply=f"{why} when leased")
+                load.outcomes.leave_out(item.row)
             else:
                 load.ready.appendleft(item)
 
     async def _obey(self, load: Load) -> None:
         """Do to the lane what replies ask for.  Raises Closed if nothing may start."""
-        if load.failure is not None:
-            raise load.failure
+        if load.outcomes.failure is not None:
+            raise load.outcomes.failure
         if load.verdict is not None:
             verdict, load.verdict = load.verdict, None
             outcome = verdict.outcome
@@ -313,7 +317,7 @@ class Carrier:
         if chunk is None:
             raise Closed
         log.info("chunk.diverted", chunk=chunk.id, rows=len(gone), to=sorted(moved))
-        load.chunk = chunk
+        load.chunk = load.outcomes.chunk = chunk
         return left
 
 

@@ -8,13 +8,10 @@ What takes a question to the database is left to the carrier, whose event is `wa
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import assert_never
 
-from mailer import errors, spool
+from mailer import errors
 from mailer.core import bounce, delivery
 from mailer.core.delivery import Stage, State
 from mailer.core.subscriber import Subscriber
@@ -24,11 +21,10 @@ from mailer.mail.parcel import Parcel
 from mailer.mail.route import Key, Route
 from mailer.mail.session import Session
 from mailer.pipeline.sending import journal
-from mailer.pipeline.sending.settler import End, Settler
+from mailer.pipeline.sending.outcomes import Outcomes
 from mailer.pipeline.sending.watch import Watch
-from mailer.store import chunks, deliveries
+from mailer.store import chunks
 
-JITTER = 0.2  # share of a wait by which retries are spread
 _WISHES = frozenset({"dsn", "deliverby"})
 RECONNECTS = 3  # tries of one message over connections that end before its dot
 
@@ -63,21 +59,18 @@ class Item:
 class Load:
     """What is ready of a chunk, under way and ended; the cargo of one session."""
 
-    def __init__(  # noqa: PLR0913 -- what a worker shares with its carriers
+    def __init__(
         self,
         chunk: chunks.Chunk,
         *,
-        rules: bounce.Rules,
-        retry: tuple[timedelta, ...],
+        outcomes: Outcomes,
         watch: Watch,
-        settler: Settler,
-        writer: spool.Writer,
         stop: asyncio.Event,
         low: int,
         limit: int,
-        is_shared: bool = False,
     ) -> None:
         self.chunk = chunk
+        self.outcomes = outcomes
         self.wake = asyncio.Event()
         self.ready: deque[Item] = deque()
         self.changed: list[Item] = []  # of whom something was learned: ask again
@@ -86,23 +79,16 @@ class Load:
         self.is_over = False  # nothing may start any more
         self.is_turned_away = False  # again and again, and nobody got through between
         self.verdict: bounce.Verdict | None = None  # asks something of the lane
-        self.failure: errors.Unavailable | None = None  # of the journal
-        self._rules = rules
-        self._retry = retry
         self._watch = watch
-        self._settler = settler
-        self._journal = writer
         self._stop = stop
         self._low = low
         self._limit = limit
-        self._is_shared = is_shared  # the lane's servers are those of many domains
         self._key: Key | None = None  # of the route that the session takes
         self._asks = False  # the server offers what is wished for
         self._accepted = 0
         self._in_vain = 0  # refusals in a row, of whichever message
         self._open: dict[Parcel, Item] = {}
         self._session: Session | None = None
-        self._random = random.Random()  # noqa: S311 -- spreads retries
 
     @property
     def is_under_way(self) -> bool:
@@ -163,7 +149,7 @@ class Load:
         """
         item = self._open[parcel]
         if (
-            self.failure is not None
+            self.outcomes.failure is not None
             or not self._watch.may_start(self.chunk, item.row.seq)
             or self._has_changed(item)  # a slow server may have let minutes pass
         ):
@@ -173,12 +159,12 @@ class Load:
         item.started = journal.Started(
             self.chunk.blast_id, row.seq, row.attempts + 1, self._watch.now()
         )
-        self._note(journal.write_started(item.started))
+        self.outcomes.note(journal.write_started(item.started))
 
     def end(self, parcel: Parcel, end: Ending) -> None:
         """Judge how a message ended, and hand in what came of it."""
         item = self._open.pop(parcel)
-        verdict = self._judge(end)
+        verdict = self.outcomes.judge(end)
         match verdict.outcome:
             case delivery.Accepted():
                 self._accepted += 1
@@ -187,13 +173,12 @@ class Load:
                 verdict = verdict._replace(outcome=self._put_off(item, outcome))
             case _:
                 pass
-        with suppress(errors.Unavailable):  # `failure` says so, the ledger will know
-            self._settle(item.row, verdict)
-            if isinstance(verdict.outcome, delivery.Throttled):
-                self._untake(item)
+        self.outcomes.settle(item.row, verdict)
+        if isinstance(verdict.outcome, delivery.Throttled):
+            self._untake(item)
         if self.verdict is None and (self.is_turned_away or _concerns_lane(verdict)):
             self.verdict = verdict
-        if self.verdict is not None or not self._open:
+        if self.verdict is not None or not self._open or self.outcomes.failure:
             self.wake.set()
 
     def closed(self, reason: str) -> None:
@@ -204,7 +189,7 @@ class Load:
 
     def _may_start(self, seq: int) -> bool:
         """Look at what forbids a message; `is_over` when it forbids all of them."""
-        if self.is_over or self._stop.is_set():
+        if self.is_over or self._stop.is_set() or self.outcomes.failure is not None:
             self.is_over = True
             return False
         self._watch.leases.ask(self.chunk, seq)
@@ -235,11 +220,11 @@ class Load:
                 is_clean=True,
             )
         except errors.Invalid as error:
-            self.conclude(item.row, State.FAILED, reply=str(error)[:500])
+            self.outcomes.conclude(item.row, State.FAILED, reply=str(error)[:500])
             return None
         if isinstance(parcel, Parcel):
             return parcel
-        self.answer(item.row, parcel)
+        self.outcomes.answer(item.row, parcel)
         return None
 
     def _wish(self, letter: message.Letter) -> envelope.Wish:
@@ -247,16 +232,6 @@ class Load:
         left = running.expires_at - self._watch.now() if running else None
         seconds = left.total_seconds() if left else None
         return envelope.Wish(id=letter.id, seconds=seconds)
-
-    def _note(self, record: bytes) -> None:
-        """Write into the journal.  Raises Unavailable; nothing starts after that."""
-        try:
-            self._journal.write(record)
-        except errors.Unavailable as error:
-            self.failure = error
-            self.is_over = True
-            self.wake.set()
-            raise
 
     # ── How it ends ─────────────────────────────────────────────────────────
 
@@ -273,9 +248,9 @@ class Load:
             item.mark = self._accepted
         item.tries += 1
         self._in_vain += 1
-        if self._in_vain >= 2 * RECONNECTS and not self._is_shared:
+        if self._in_vain >= 2 * RECONNECTS and not self.outcomes.is_shared:
             self.is_turned_away = True  # it is not the message
-        if item.tries >= RECONNECTS and self._is_shared:
+        if item.tries >= RECONNECTS and self.outcomes.is_shared:
             reason = f"4.4.2 {RECONNECTS} times before the dot: {outcome.reason}"
             reply = outcome.reply or delivery.Reply(code=450, text=reason)
             return delivery.Deferral(stage=outcome.stage, reply=reply)
@@ -296,92 +271,14 @@ class Load:
         """Write down that what was started was taken by nobody."""
         if item.started is not None:
             started, item.started = item.started, None
-            self._note(journal.write_untaken(started))
-
-    def answer(self, row: chunks.Owed, end: bounce.Answered) -> None:
-        """Hand in what became of a message that no server was asked to take."""
-        with suppress(errors.Unavailable):  # `failure` says so
-            self._settle(row, self._judge(end))
+            with suppress(errors.Unavailable):  # `failure` says so
+                self.outcomes.note(journal.write_untaken(started))
 
     def answer_all(self, end: bounce.Answered) -> None:
-        """Do so for all that are ready to go the way of the first."""
+        """Give their end to all that are ready to go the way of the first."""
         key = self.ready[0].key
         while self.ready and self.ready[0].key == key:
-            self.answer(self.ready.popleft().row, end)
-
-    def _judge(self, end: Ending) -> bounce.Verdict:
-        verdict = bounce.judge(end, provider=self.chunk.provider, rules=self._rules)
-        return bounce.about_domain(verdict) if self._is_shared else verdict
-
-    def _settle(self, row: chunks.Owed, verdict: bounce.Verdict) -> None:
-        """Hand in what became of a message; being throttled is no attempt."""
-        outcome = verdict.outcome
-        match outcome:
-            case delivery.Accepted(reply=reply):
-                self.conclude(row, State.SENT, tried=True, code=reply.code)
-            case delivery.Bounce(reply=reply, suppress=suppress):
-                self.conclude(
-                    row,
-                    State.BOUNCED,
-                    tried=True,
-                    code=reply.code,
-                    reply=str(reply),
-                    is_bad_address=suppress,
-                )
-            case delivery.Deferral(reply=reply):
-                self.conclude(
-                    row,
-                    State.DEFERRED,
-                    tried=True,
-                    code=reply.code,
-                    reply=str(reply),
-                    retry_at=self._watch.now() + self._wait(row.attempts),
-                )
-            case delivery.InDoubt(reason=reason):
-                self.conclude(row, State.IN_DOUBT, tried=True, reply=reason)
-            case delivery.Throttled():
-                pass  # the row stays owed: the chunk is given back with it
-            case _:
-                assert_never(outcome)
-
-    def conclude(
-        self,
-        row: chunks.Owed,
-        state: State,
-        *,
-        tried: bool = False,
-        code: int | None = None,
-        reply: str | None = None,
-        retry_at: datetime | None = None,
-        is_bad_address: bool = False,
-    ) -> None:
-        """Hand in the end of a delivery.  Unavailable: the journal did not take it."""
-        result = deliveries.Result(
-            seq=row.seq,
-            state=state,
-            attempts=row.attempts + tried,
-            at=self._watch.now(),
-            code=code,
-            reply=reply,
-        )
-        # First in memory: what is known is settled even if the journal fails now.
-        self._settler.put(
-            End(
-                chunk=self.chunk,
-                result=result,
-                subscriber_id=row.subscriber_id,
-                retry_at=retry_at,
-                is_bad_address=is_bad_address,
-            )
-        )
-        if tried:
-            ended = journal.Ended(self.chunk.blast_id, result, retry_at)
-            self._note(journal.write_ended(ended))
-
-    def _wait(self, attempts: int) -> timedelta:
-        """Return how long a message waits that was put off for the nth time."""
-        wait = self._retry[min(attempts, len(self._retry) - 1)]
-        return wait * self._random.uniform(1 - JITTER, 1 + JITTER)
+            self.outcomes.answer(self.ready.popleft().row, end)
 
 
 def _concerns_lane(verdict: bounce.Verdict) -> bool:
