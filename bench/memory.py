@@ -1,9 +1,10 @@
-"""Memory of a worker at 10,000 and at 2,000,000 recipients: 120 MB at most, and flat.
+"""Memory of a worker with few recipients and with millions: 120 MB at most, and flat.
 
-The small blast is sent whole.  The large one has its whole ledger and all chunks, of
+The smallest blast is sent whole.  A larger one has its whole ledger and all chunks, of
 which those at its start, its middle and its end are due, the others hours later.
+Chunks have their full size from 40,000 recipients on: there the comparison begins.
 
-    python bench/memory.py --large 2000000 --messages 10000
+    python bench/memory.py --sizes 10000 40000 2000000 --messages 10000
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import asyncio
 import sys
 from pathlib import Path
 
+from mailer.pipeline import launching
 from mailer.store import database, embedded
 from rig import given, mailing, people, receiver, worker
 from rig.given import Figures, Given
 
 LIMIT = 120.0  # MB
-FLAT = 1.1  # times the memory for the small blast
+FLAT = 1.1  # times the memory for the blast before the largest
+SIZES = (10_000, launching.CHUNK * launching.PARTS, 2_000_000)
 
-# Three runs of so many messages are due now: from the start, the middle, the end.
+# So many messages each are due now: from the start, the middle, the end.
 LATER = """
 UPDATE chunk SET start_at = start_at + interval '12 hours'
 WHERE blast_id = (SELECT max(id) FROM blast) AND NOT (
@@ -39,8 +42,7 @@ FROM delivery WHERE blast_id = $1
 def main() -> None:
     """Measure."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--small", type=int, default=10_000)
-    options.add_argument("--large", type=int, default=2_000_000)
+    options.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     options.add_argument(
         "--messages", type=int, default=10_000, help="of start, middle and end each"
     )
@@ -48,10 +50,10 @@ def main() -> None:
     options.add_argument("--signed", action="store_true", help="with RSA of 2048 bits")
     options.add_argument("--json", action="store_true")
     asked = options.parse_args()
-    if min(asked.small, asked.messages, asked.connections) < 1:
+    if min(*asked.sizes, asked.messages, asked.connections) < 1:
         options.error("numbers begin at 1")
-    if asked.large < max(asked.small, 3 * asked.messages):
-        options.error("--large is too small for the others")
+    if len(asked.sizes) < 2 or asked.sizes != sorted(asked.sizes):
+        options.error("--sizes wants two or more, the smallest first")
     given.begun()
     found = measure(asked)
     given.shown(found, told(found), as_json=asked.json)
@@ -60,7 +62,7 @@ def main() -> None:
 
 
 def measure(asked: argparse.Namespace) -> Figures:
-    """Send the small blast, then parts of the large one."""
+    """Send the smallest blast, then parts of the larger ones."""
     with (
         given.folder() as folder,
         receiver.sink() as port,
@@ -73,30 +75,35 @@ def measure(asked: argparse.Namespace) -> Figures:
             is_signed=asked.signed,
             connections=asked.connections,
         )
-        small, large = asyncio.run(both(run, asked))
+        runs = asyncio.run(each(run, asked))
+    peaks = [one["peak_mb"] for one in runs]
     return {
-        "ratio": large["peak_mb"] / small["peak_mb"],
+        "ratio": peaks[-1] / peaks[-2],
         "target": FLAT,
-        "peak_mb": max(small["peak_mb"], large["peak_mb"]),
+        "peak_mb": max(peaks),
         "limit_mb": LIMIT,
-        "small": small,
-        "large": large,
+        "is_signed": asked.signed,
+        "connections": asked.connections,
+        "runs": runs,
         "load": given.load(),
     }
 
 
-async def both(run: Given, asked: argparse.Namespace) -> tuple[Figures, Figures]:
-    """Send to few people, then add the others and send to some of them."""
+async def each(run: Given, asked: argparse.Namespace) -> list[Figures]:
+    """Send to few people, then add others and send to some of them, and again."""
+    found = []
     async with database.opened(run.url) as pool:
-        await people.made(pool, Path(run.folder), asked.small)
-        await mailing.launched(pool, "small")
-        small = await sent(pool, run, "small")
-        await people.more(pool, asked.large)
-        await mailing.launched(pool, "large")
-        async with database.connection(pool) as tx:
-            await tx.raw.execute(LATER, asked.messages, asked.large)
-            await tx.raw.execute("VACUUM (ANALYZE) chunk")
-        return small, await sent(pool, run, "large")
+        await people.made(pool, Path(run.folder), asked.sizes[0])
+        for size in asked.sizes:
+            await people.more(pool, size)
+            name = f"to {size}"
+            await mailing.launched(pool, name)
+            if size > 3 * asked.messages:
+                async with database.connection(pool) as tx:
+                    await tx.raw.execute(LATER, asked.messages, size)
+                    await tx.raw.execute("VACUUM (ANALYZE) chunk")
+            found.append(await sent(pool, run, name))
+    return found
 
 
 async def sent(pool: database.Pool, run: Given, name: str) -> Figures:
@@ -109,6 +116,7 @@ async def sent(pool: database.Pool, run: Given, name: str) -> Figures:
         "rows": rows,
         "chunks": chunks,
         "sent": ended,
+        "parts": "all" if ended == rows else "from start, middle and end",
         "peak_mb": found.rss_mb,
         "after_mb": {
             part: then(found, ended * share)
@@ -128,20 +136,21 @@ def then(found: worker.Sent, messages: float) -> float:
 
 def told(found: Figures) -> str:
     """Say it to a person."""
-    lines = []
-    for name in ("small", "large"):
-        one = found[name]
+    lines = [
+        f"{found['connections']} connections, "
+        f"{'signed' if found['is_signed'] else 'not signed'}; the whole ledger stands"
+    ]
+    for one in found["runs"]:
         grew = ", ".join(f"{mb:.0f} after {at}" for at, mb in one["after_mb"].items())
         lines.append(
-            f"{name}  {one['rows']:10,} recipients in {one['chunks']:,} chunks, "
-            f"{one['sent']:,} sent: peak {one['peak_mb']:.1f} MB ({grew}); "
+            f"{one['rows']:10,} recipients  {one['peak_mb']:6.1f} MB ({grew})   "
+            f"{one['chunks']:,} chunks; sent {one['parts']}: {one['sent']:,}, "
             f"{one['cpu']:.0f} µs of CPU a message"
         )
     lines.append(
-        f"ratio  {found['ratio']:.2f} of the peaks, target {found['target']:.1f}; "
-        f"peak {found['peak_mb']:.0f} MB, limit {found['limit_mb']:.0f}; "
-        f"load {found['load']}\n"
-        "Of the large blast, start, middle and end were due; all its rows stand."
+        f"ratio  {found['ratio']:.2f} of the last two, target {found['target']:.1f};   "
+        f"peak {found['peak_mb']:.0f} MB, limit {found['limit_mb']:.0f};   "
+        f"load {found['load']}"
     )
     return "\n".join(lines)
 

@@ -1,7 +1,9 @@
 """CPU per message of two worker processes against one: at most 1.1 times.
 
-The same blast goes out three times, in one run: by one worker, by two that share
-it, by one again.  Nothing is released before all workers look for work.
+The same blast goes out several times, in one run: by one worker, by two that share
+it, by one again, and so on.  Nothing is released before all workers look for work.
+What the machine itself adds is measured, too: composing, in one process and in two at
+once that share nothing but the machine.
 
     python bench/sharing.py --messages 20000 --workers 2
 """
@@ -12,7 +14,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
 
@@ -31,11 +33,14 @@ def main() -> None:
     options.add_argument(
         "--connections", type=int, default=10, help="of all workers together"
     )
+    options.add_argument("--rounds", type=int, default=2)
     options.add_argument("--signed", action="store_true", help="with RSA of 2048 bits")
     options.add_argument("--json", action="store_true")
     asked = options.parse_args()
-    if asked.workers < 2 or asked.messages < 1 or asked.connections < asked.workers:
-        options.error("numbers begin at 1, workers and connections at 2")
+    if min(asked.messages, asked.rounds) < 1:
+        options.error("numbers begin at 1")
+    if not 2 <= asked.workers <= asked.connections:
+        options.error("--workers wants 2 or more, and a connection for each")
     given.begun()
     found = measure(asked)
     given.shown(found, told(found), as_json=asked.json)
@@ -57,38 +62,54 @@ def measure(asked: argparse.Namespace) -> Figures:
             connections=asked.connections,
             messages=asked.messages,
         )
-        runs = asyncio.run(rounds(run, workers=asked.workers))
+        runs, apart = asyncio.run(rounds(run, asked))
     for sent in runs:
         if sent.messages != asked.messages:
             sys.exit(f"only {sent.messages} of {asked.messages} messages were sent")
-    return figures(runs, asked)
+    return figures(runs, apart, asked)
 
 
-async def rounds(run: Given, *, workers: int) -> list[worker.Sent]:
-    """Launch the same blast for one worker, for all of them, for one."""
+async def rounds(
+    run: Given, asked: argparse.Namespace
+) -> tuple[list[worker.Sent], float]:
+    """Launch the same blast for one worker, for all of them, for one, and again."""
     found = []
     async with database.opened(run.url) as pool:
         await people.made(pool, Path(run.folder), run.messages)
-        for number, count in enumerate((1, workers, 1), 1):
+        _, hash = await mailing.launched(pool, "composed")
+        apart = alone(replace(run, hash=hash), workers=asked.workers)
+        for number, count in enumerate([1, *(asked.workers, 1) * asked.rounds], 1):
+            async with database.connection(pool) as tx:
+                await tx.raw.execute("TRUNCATE delivery, chunk, rollup")
             name = f"round {number}"
             await mailing.launched(pool, name)
             found.append(await worker.worked(run, name, workers=count))
-    return found
+    return found, apart
 
 
-def figures(runs: Sequence[worker.Sent], asked: argparse.Namespace) -> Figures:
+def alone(run: Given, *, workers: int) -> float:
+    """Return how much dearer composing is while others compose."""
+    one = given.measured("floor", run)["compose"]
+    each = [said["compose"] for said in given.together("floor", run, count=workers)]
+    return float(mean(each) / one)
+
+
+def figures(
+    runs: Sequence[worker.Sent], apart: float, asked: argparse.Namespace
+) -> Figures:
     """Set several workers beside one; microseconds of CPU per message."""
-    before, together, after = runs
-    one = mean([before.cpu, after.cpu])
+    one = mean(sent.cpu for sent in runs[::2])
+    together = mean(sent.cpu for sent in runs[1::2])
     return {
         "messages": asked.messages,
         "is_signed": asked.signed,
         "workers": asked.workers,
         "connections": asked.connections,
-        "ratio": together.cpu / one,
+        "ratio": together / one,
         "target": TARGET,
         "one": one,
-        "together": together.cpu,
+        "together": together,
+        "apart": apart,
         "runs": [
             {name: value for name, value in asdict(sent).items() if name != "memory"}
             for sent in runs
@@ -112,8 +133,11 @@ def told(found: Figures) -> str:
             f"peak memory {run['rss_mb']:.0f} MB, shares {shares}"
         )
     lines.append(
-        f"ratio      {found['ratio']:7.2f}   target {found['target']:.1f}   "
-        f"load {found['load']}"
+        f"ratio      {found['ratio']:7.2f}   {found['together']:.0f} over "
+        f"{found['one']:.0f}, target {found['target']:.1f}   "
+        f"load {found['load']}\n"
+        f"machine    {found['apart']:7.2f}   composing in {found['workers']} processes "
+        "at once, over composing in one"
     )
     return "\n".join(lines)
 
