@@ -15,7 +15,9 @@ from mailer.core.bounce import Answered
 from mailer.core.delivery import Reply, Stage
 
 # No space, control character, bracket or quote: nothing that could end the command.
-_ADDRESS = re.compile(r'[^\x00-\x20\x7f-\x9f()<>\[\]:;\\,"@]+@[A-Za-z0-9.\[\]:-]+')
+_ATOM = r'[^\s\x00-\x20\x7f-\x9f()<>\[\]:;@\\,".]+'
+_HOST = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[A-Za-z0-9.:]+\]"
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_HOST})")
 _DOT = re.compile(rb"\r\n\.")  # jumps from CR to CR: eight times as fast as replace()
 ADDRESS = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 ENVID = 100  # characters, RFC 3461 §4.4

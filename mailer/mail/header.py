@@ -26,7 +26,9 @@ _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2
 _ATOMS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 )
-_ADDRESS = re.compile(r'[^\x00-\x20\x7f-\x9f()<>\[\]:;@\\,"]+@[A-Za-z0-9.\[\]:-]+')
+_ATOM = r'[^\s\x00-\x20\x7f-\x9f()<>\[\]:;@\\,".]+'
+_HOST = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[A-Za-z0-9.:]+\]"
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_HOST})")
 _MAILBOX = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^<>"]*?))\s*<([^<>]+)>\s*')
 _URI = re.compile(r"[a-z][a-z0-9+.-]*:[!#-;=?-~]+", re.IGNORECASE)
 _MESSAGE_ID = re.compile(r"<[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+>")
