@@ -82,16 +82,9 @@ async def made(
     return house
 
 
-def on(house: Program, database_url: str) -> Program:
-    """Return the same workspace, whose processes reach the database by another way."""
-    environment = {**house.environment, "MAILER_DATABASE_URL": database_url}
-    return replace(house, environment=environment)
-
-
-def trusting(house: Program, certificate: Path) -> Program:
-    """Return the same workspace, whose processes trust this certificate alone."""
-    environment = {**house.environment, "SSL_CERT_FILE": str(certificate)}
-    return replace(house, environment=environment)
+def having(house: Program, **more: str) -> Program:
+    """Return the same workspace, whose processes have more in their environment."""
+    return replace(house, environment={**house.environment, **more})
 
 
 async def at_rest(db: database.Pool) -> None:

@@ -69,7 +69,7 @@ async def hung(own: Cluster, folder: Path, *, seconds: float, people: int) -> No
     ):
         name = await stage.launched(db, people)
         house = await stage.made(folder, own.url, book)
-        cut_off = stage.on(house, wire.url)
+        cut_off = stage.having(house, MAILER_DATABASE_URL=wire.url)
         async with stage.working(cut_off) as (worker,):
             await book.hears("dot", 20)
             wire.hang()

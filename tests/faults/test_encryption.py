@@ -52,7 +52,8 @@ async def test_mail_goes_out_as_encrypted_as_both_sides_can(
     certificate.write(file, begins=now - timedelta(1), ends=now + timedelta(1))
     scenario = "" if tls is None else f"[tls]\n{tls.format(trusted=file)}\n"
     async with oracle(tmp_path, scenario) as book:
-        house = stage.trusting(await stage.made(tmp_path, database_url, book), file)
+        house = await stage.made(tmp_path, database_url, book)
+        house = stage.having(house, SSL_CERT_FILE=str(file))
         house.edit("config/settings.toml", '"none"          ', f'"{mode}"')
         async with stage.working(house):
             await stage.finished(db, PEOPLE)
