@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import TextIO, cast
 
 import click
 import structlog
@@ -102,10 +105,33 @@ def main() -> None:
         sys.exit(status)
 
 
+class _Log(io.TextIOBase):
+    """A log that ends nobody: what a full disk does not take is lost."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write *text* if it can be."""
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written if it can be."""
+        with suppress(OSError):
+            self._file.flush()
+
+
+def lossy(file: TextIO) -> TextIO:
+    """Return *file* for a log: writing there never fails."""
+    return cast("TextIO", _Log(file))
+
+
 def _log_to_stderr() -> None:
     """Keep standard output for what was asked for."""
     structlog.configure(
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(file=lossy(sys.stderr)),
         cache_logger_on_first_use=True,
     )
 
