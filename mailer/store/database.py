@@ -35,6 +35,7 @@ _LOST = (
     asyncpg.InsufficientResourcesError,  # disk full, out of memory
     asyncpg.ReadOnlySQLTransactionError,  # a standby, in the middle of a failover
     asyncpg.DeadlockDetectedError,  # we were chosen to give way: once more
+    asyncpg.IdleInTransactionSessionTimeoutError,  # we were suspended in one
     TimeoutError,  # a statement took longer than `COMMAND_TIMEOUT`
 )
 
@@ -45,6 +46,7 @@ _CONNECT = (asyncpg.PostgresError, asyncpg.InterfaceError)
 REFUSED = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 OLDEST = 15  # UNIQUE NULLS NOT DISTINCT, MERGE
+FROZEN = "10s"  # that a transaction may wait for us between two statements
 CONNECT_TIMEOUT = 10.0  # seconds; a database that does not answer is unavailable
 COMMAND_TIMEOUT = 300.0  # seconds; a launch of millions takes minutes, a hang more
 SHORT = 20.0  # seconds; of a process whose statements are all small
@@ -156,8 +158,8 @@ class Pool:
 class _Raw(asyncpg.Connection):  # type: ignore[misc, no-any-unimported, unused-ignore]
     """A connection on which nobody leaves a trace: nothing to reset after each use.
 
-    No session locks, no LISTEN, no SET but SET LOCAL: a transaction pooler between
-    us and the server would break them too.
+    No session locks, no LISTEN, no SET that matters to the next but SET LOCAL: a
+    transaction pooler between us and the server would break them too.
     """
 
     def get_reset_query(self) -> str:
@@ -178,6 +180,15 @@ async def _prepare(raw: Any) -> None:
     )
 
 
+async def _prepare_brief(raw: Any) -> None:
+    """Do the same for a process that, suspended or gone, must not hold its locks.
+
+    Behind a transaction pooler the limit may be lost: nothing breaks.
+    """
+    await _prepare(raw)
+    await raw.execute(f"SET idle_in_transaction_session_timeout = '{FROZEN}'")
+
+
 @asynccontextmanager
 async def opened(
     url: str,
@@ -189,7 +200,8 @@ async def opened(
     """Connect to *url* with at most *size* connections, *at_once* or when needed.
 
     A statement that takes longer than *patience* seconds fails as one whose
-    connection was lost: a host that is gone closes none.
+    connection was lost: a host that is gone closes none.  Where that is `SHORT`, nor
+    does a transaction wait for us for longer than `FROZEN`.
     Raises Unavailable when nobody answers there.
     """
     try:
@@ -197,7 +209,7 @@ async def opened(
             url,
             min_size=int(at_once),
             max_size=size,
-            init=_prepare,
+            init=_prepare if patience > SHORT else _prepare_brief,
             connection_class=_Raw,
             timeout=CONNECT_TIMEOUT,
             command_timeout=patience,
