@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
-from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TextIO, cast
@@ -113,13 +113,13 @@ class _Log(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write *text* if it can be."""
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             self._file.write(text)
         return len(text)
 
     def flush(self) -> None:
         """Hand on what was written if it can be."""
-        with suppress(OSError):
+        with contextlib.suppress(OSError):
             self._file.flush()
 
 
