@@ -1,8 +1,8 @@
 """Whose a chunk is, and how far its owner may have come in it."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from mailer.core.delivery import BlastId
 from mailer.core.provider import Rate
@@ -158,29 +158,24 @@ def test_the_places_of_a_retry_chunk_are_its_own() -> None:
     assert [one.through for one in leases.asked()] == [9000]
 
 
-async def test_who_waits_is_told_when_it_may_go_on_and_when_it_never_may() -> None:
+def test_who_listens_is_told_when_it_may_go_on_and_when_it_never_may() -> None:
     other = replace(CHUNK, id=2)
     leases = holding(CHUNK, other)
-    heard: list[str] = []
-    leases.listen(CHUNK, lambda: heard.append("news"))
+    heard: list[tuple[int, bool]] = []
+    for chunk in (CHUNK, other):
+        told = partial(_note, heard, leases, chunk)
+        leases.listen(chunk, told)
+        leases.ask(chunk, 9)
+    assert not leases.may_start(CHUNK, 9)
 
-    async with asyncio.TaskGroup() as group:
-        one = group.create_task(leases.reach(CHUNK, 9))
-        two = group.create_task(leases.reach(other, 9))
-        await leases.work.wait()
-        assert len(leases.asked()) == 2
-        leases.reached(leases.asked(), {key(CHUNK)})
+    leases.reached(leases.asked(), {key(CHUNK)})
 
-    assert (one.result(), two.result()) == (True, False)
-    assert heard == ["news"]
+    assert heard == [(1, True), (2, False)]
     assert leases.held() == [CHUNK]
 
 
-async def test_who_waits_gives_up_when_the_lease_is_over() -> None:
-    leases = holding(CHUNK, clock=Clock())
-    leases.boottime = lambda: 1000.0 + LAST
-
-    assert not await leases.reach(CHUNK, 9)
+def _note(heard: list[tuple[int, bool]], leases: Leases, chunk: chunks.Chunk) -> None:
+    heard.append((chunk.id, leases.may_start(chunk, 9)))
 
 
 async def leased(

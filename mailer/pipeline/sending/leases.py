@@ -9,8 +9,7 @@ A carrier, for each message of a chunk:
 - ``may_start(chunk, seq)``: right before MAIL, and again before the body.
 - ``ask(chunk, seq)``: once, when it takes the message up.  Costs next to nothing;
   asks for more when half of what is allowed is used.
-- ``await reach(chunk, seq)``: wait until it may start; False: the chunk is lost, or
-  its time is over.  Who cannot wait has `listen` call back when there is news.
+- ``listen(chunk, told)``: be called when more may start, or nothing any more.
 
 A chunk that somebody else took back stays lost, whatever is renewed later.
 """
@@ -22,7 +21,6 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -69,14 +67,9 @@ class _Held:
     latest: int = 0  # the last one
     look: int = 0  # of the watch, when it was leased
     is_lost: bool = False
-    waiting: list[asyncio.Future[None]] = field(default_factory=list)
     listener: Callable[[], None] | None = None
 
     def tell(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for one in waiting:
-            if not one.done():
-                one.set_result(None)
         if self.listener is not None:
             self.listener()
 
@@ -127,22 +120,6 @@ class Leases:
         if held.wanted > held.through:
             self._asked[key] = Reach(chunk=chunk, through=held.wanted)
             self.work.set()
-
-    async def reach(self, chunk: chunks.Chunk, seq: int) -> bool:
-        """Wait until the message *seq* may start; False when it never may."""
-        held = self._held.get((chunk.id, chunk.epoch))
-        while held is not None and not self.may_start(chunk, seq):
-            left = held.until - self.boottime()
-            if held.is_lost or left <= 0:
-                return False
-            if seq > held.wanted:
-                self.ask(chunk, seq)
-            news = asyncio.get_running_loop().create_future()
-            held.waiting.append(news)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(left):
-                    await news
-        return held is not None
 
     def listen(self, chunk: chunks.Chunk, told: Callable[[], None] | None) -> None:
         """Call *told* whenever more of *chunk* may start, or nothing any more."""
