@@ -11,7 +11,7 @@ import base64
 import binascii
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from mailer import errors
+from mailer.core import siv
 
 MAX_VALUES = 2048  # bytes; a request line ends at 8190 in aiohttp and many proxies
 KEY_SIZES = (32, 48, 64)  # bytes; AES-SIV takes twice an AES key
@@ -32,6 +33,7 @@ _SHORTEST = 1 + _TAG + _HEAD.size
 _LONGEST = _SHORTEST + MAX_VALUES
 
 _SHORTEST_TEXT = _SHORTEST * 8 // 6
+_CHARACTERS = -(-_SHORTEST * 8 // 6)  # of base64, without its padding
 _LONGEST_TEXT = _LONGEST * 8 // 5 + 1
 
 _TO_URL = bytes.maketrans(b"+/", b"-_")
@@ -105,7 +107,12 @@ class Sealer:
     def __init__(self, ring: Ring, *, blast: int) -> None:
         self._blast = _number(blast, 4, name="blast")
         self._id = bytes((ring.current,))
-        self._encrypt = _cipher(ring.keys[ring.current]).encrypt
+        self._key = ring.keys[ring.current]
+        self._encrypt = _cipher(self._key).encrypt
+
+    def sheet(self, places: Sequence[tuple[Purpose, int]]) -> Sheet:
+        """Return what seals the same *places*, purpose and link, for one after one."""
+        return Sheet(self._key, id=self._id, blast=self._blast, places=places)
 
     def person(self, subscriber: int) -> bytes:
         """Return what all tokens of one person begin with.  Invalid: out of range."""
@@ -124,6 +131,45 @@ class Sealer:
             plain += _pack(values)
         sealed = self._id + self._encrypt(plain, _ASSOCIATED[purpose])
         return _write(purpose, sealed)
+
+
+class Sheet:
+    """Seals all tokens without values that one person gets, at once.
+
+    What it writes is what `seal` writes.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        *,
+        id: bytes,
+        blast: bytes,
+        places: Sequence[tuple[Purpose, int]],
+    ) -> None:
+        # Base64 takes three octets at a time; what they are filled up with is cut off.
+        filled = bytes(-_SHORTEST % 3)
+        self._wide = (_SHORTEST + len(filled)) // 3 * 4
+        self._seal = siv.Sheet(
+            key,
+            associated=[purpose.value.encode() for purpose, _ in places],
+            plain=[blast + bytes(5) + _number(at, 2, name="link") for _, at in places],
+            at=len(blast),
+            size=5,
+            before=id,
+            after=filled,
+        ).seal
+
+    def seal(self, subscriber: int) -> list[str]:
+        """Write the tokens of a person, in order.  Invalid: out of range."""
+        try:
+            raw = self._seal(subscriber)
+        except OverflowError as error:
+            message = f"token: subscriber {subscriber}: not in 40 bits"
+            raise errors.Invalid(message) from error
+        coded = binascii.b2a_base64(raw, newline=False).translate(_TO_URL)
+        text, wide = coded.decode("ascii"), self._wide
+        return [text[at : at + _CHARACTERS] for at in range(0, len(text), wide)]
 
 
 def _number(value: int, size: int, *, name: str) -> bytes:

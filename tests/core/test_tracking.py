@@ -37,6 +37,38 @@ def test_a_token_says_what_was_sealed(token: Token, purpose: Purpose) -> None:
 
 
 @settings(deadline=None)
+@given(
+    st.sampled_from([RING, LATER, Ring(keys={9: bytes(range(32))}, current=9)]),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**40 - 1),
+    st.lists(
+        st.tuples(
+            PURPOSES.filter(lambda one: one is not Purpose.REFCODE),
+            st.integers(0, 2**16 - 1),
+        ),
+        max_size=12,
+    ),
+)
+def test_tokens_that_are_sealed_together_are_those_sealed_alone(
+    ring: Ring, blast: int, subscriber: int, places: list[tuple[Purpose, int]]
+) -> None:
+    sheet = tracking.Sealer(ring, blast=blast).sheet(places)
+
+    assert sheet.seal(subscriber) == [
+        tracking.seal(ring, purpose, Token(blast=blast, subscriber=subscriber, link=at))
+        for purpose, at in places
+    ]
+
+
+def test_a_sheet_of_tokens_takes_no_number_that_does_not_fit() -> None:
+    sheet = tracking.Sealer(RING, blast=7).sheet([(Purpose.OPEN, 0)])
+
+    for number in (-1, 2**40):
+        with pytest.raises(errors.Invalid, match="not in 40 bits"):
+            sheet.seal(number)
+
+
+@settings(deadline=None)
 @given(TOKENS, PURPOSES, PURPOSES)
 def test_a_token_opens_for_no_other_purpose(
     token: Token, purpose: Purpose, other: Purpose
