@@ -55,3 +55,5 @@ class Rendered(NamedTuple):
     html: str
     text: str
     preheader: str = ""
+    is_fit: bool = False  # the HTML is ASCII with lines as mail has them, none too
+    # long, none that begins with a dot: it may go on the wire as it is

@@ -10,9 +10,10 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -37,7 +38,6 @@ _SPACES = re.compile(rb"[ \t]+")
 _LINE = 72  # base64 characters of a line
 
 NAME = b"dkim-signature"
-Fields = list[tuple[bytes, bytes]]  # names in lower case, values as they are
 
 
 def sign(data: bytes, keys: Sequence[Key], *, at: datetime) -> bytes:
@@ -49,73 +49,122 @@ def sign(data: bytes, keys: Sequence[Key], *, at: datetime) -> bytes:
     if not keys:
         return data
     fields, start = _parted(data)
-    names = _names(tuple([name for name, _ in fields]))
-    covered = _covered(fields, names)
-    digest = _digest(data, start)
+    body = memoryview(data)[start : _end(data, start)], b"\r\n"
+    return b"".join((*signatures(fields, body, keys, at=at), data))
+
+
+def signatures(
+    fields: Sequence[bytes],
+    body: Iterable[bytes | memoryview],
+    keys: Sequence[Key],
+    *,
+    at: datetime,
+) -> list[bytes]:
+    """Return the fields that sign a message, which go before its *fields*.
+
+    *body* is in simple form: it ends with one CRLF (RFC 6376 §3.4.3).
+    """
+    if not keys:
+        return []
+    known = [_canonical(field) for field in fields]
+    form = _form(tuple([name for name, _ in known]))
+    covered = b"".join([known[place][1] for place in form.places])
+    digest = _digest(body)
     moment = int(at.timestamp())
     signed: list[bytes] = []
     for key in keys:
-        begun = _begun(key, names, digest, moment)
+        begun = _begun(key, form.listed, digest, moment)
         code = base64.b64encode(_raw(key, covered + _relaxed(NAME, begun)))
         lines = [code[at : at + _LINE] for at in range(0, len(code), _LINE)]
-        signed += (b"DKIM-Signature:", begun, b"\r\n ".join(lines), b"\r\n")
-    return b"".join((*signed, data))
+        signed.append(b"DKIM-Signature:%s%s\r\n" % (begun, b"\r\n ".join(lines)))
+    return signed
 
 
 def check(data: bytes, keys: Iterable[Key]) -> None:
     """Verify the signature of each of *keys*.  Raises Invalid when one is no good."""
     fields, start = _parted(data)
-    written = [value for name, value in fields if name == NAME]
+    body = memoryview(data)[start : _end(data, start)], b"\r\n"
+    known = [_canonical(field) for field in fields]
+    written = [
+        field.partition(b":")[2].removesuffix(b"\r\n")
+        for field, (name, _) in zip(fields, known, strict=True)
+        if name == NAME
+    ]
     for key in keys:
         place = f"d={key.domain}; s={key.selector};".encode("ascii")
         found = next((one for one in written if place in one), b"")
         begun, _, code = found.rpartition(b" b=")
         names = re.sub(rb"[ \r\n]", b"", _tag(begun, b"h")).split(b":")
-        good = _tag(begun, b"bh") == _digest(data, start)
-        clear = _covered(fields, names) + _relaxed(NAME, begun + b" b=")
+        good = _tag(begun, b"bh") == _digest(body)
+        clear = _covered(known, names) + _relaxed(NAME, begun + b" b=")
         if not (good and _verifies(key, clear, code)):
             message = f"the signature of {key.host} does not verify"
             raise errors.Invalid(message)
 
 
-def _parted(data: bytes) -> tuple[Fields, int]:
-    """Return the header's fields, and where the body begins."""
+def _parted(data: bytes) -> tuple[list[bytes], int]:
+    """Return the header's fields, with their ends, and where the body begins."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         message = "a message without an empty line after its header: cannot be signed"
         raise errors.Invalid(message)
-    parts = [field.partition(b":") for field in _FIELD_END.split(data[:end])]
-    fields = [(name.rstrip(b" \t").lower(), value) for name, _, value in parts]
-    return fields, end + 4
+    return [field + b"\r\n" for field in _FIELD_END.split(data[:end])], end + 4
 
 
-def _digest(data: bytes, start: int) -> bytes:
-    """Return the hash of a body in simple form: one CRLF at its end (§3.4.3)."""
+def _end(data: bytes, start: int) -> int:
+    """Return where a body ends but for its last CRLF (§3.4.3: there is one)."""
     end = len(data)
     while data.endswith(b"\r\n", start, end):
         end -= 2
-    body = hashlib.sha256(memoryview(data)[start:end])
-    body.update(b"\r\n")
-    return base64.b64encode(body.digest())
+    return end
+
+
+def _digest(body: Iterable[bytes | memoryview]) -> bytes:
+    """Return the hash of a body in simple form."""
+    found = hashlib.sha256()
+    for piece in body:
+        found.update(piece)
+    return base64.b64encode(found.digest())
+
+
+@lru_cache(maxsize=1024)  # most fields are those of a letterhead
+def _canonical(field: bytes) -> tuple[bytes, bytes]:
+    """Return the name of a field, in lower case, and the whole in relaxed form."""
+    name, _, value = field.partition(b":")
+    name = name.rstrip(b" \t").lower()
+    return name, _relaxed(name, value.removesuffix(b"\r\n")) + b"\r\n"
+
+
+class Form(NamedTuple):
+    """What of a header is signed."""
+
+    listed: tuple[bytes, ...]  # in ``h=``
+    places: tuple[int, ...]  # of the fields that are there, in that order
 
 
 @lru_cache(maxsize=64)
-def _names(there: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """Return what ``h=`` lists."""
+def _form(there: tuple[bytes, ...]) -> Form:
+    """Return what is signed of a header with these fields."""
     listed: list[bytes] = []
     for name in SIGNED:
         listed += [name] * (there.count(name) + (name in OVERSIGNED))
-    return tuple(listed)
+    return Form(tuple(listed), tuple(_places(there, listed)))
 
 
-def _covered(fields: Fields, names: Iterable[bytes]) -> bytes:
-    """Return the fields that *names* list, in relaxed form; the lowest first."""
-    left: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        left.setdefault(name, []).append(value)
-    return b"".join(
-        [_relaxed(name, left[name].pop()) + b"\r\n" for name in names if left.get(name)]
-    )
+def _covered(known: Sequence[tuple[bytes, bytes]], names: Iterable[bytes]) -> bytes:
+    """Return the fields that *names* list, in relaxed form."""
+    there = [name for name, _ in known]
+    return b"".join(known[place][1] for place in _places(there, names))
+
+
+def _places(there: Sequence[bytes], names: Iterable[bytes]) -> Iterator[int]:
+    """Yield which fields *names* mean; of those of one name the lowest first."""
+    left: dict[bytes, list[int]] = {}
+    for place, name in enumerate(there):
+        left.setdefault(name, []).append(place)
+    for name in names:
+        if left.get(name):
+            yield left[name].pop()
 
 
 def _relaxed(name: bytes, value: bytes) -> bytes:

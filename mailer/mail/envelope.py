@@ -85,11 +85,14 @@ def commands(
 
 
 def stuffed(data: bytes) -> bytes:
-    """Double the dots that begin a line, and end with the one that ends it all."""
+    """Double the dots that begin a line."""
     data = _DOT.sub(b"\r\n..", data)
-    if data.startswith(b"."):
-        data = b"." + data
-    return data + (b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n")
+    return b"." + data if data.startswith(b".") else data
+
+
+def end(data: bytes) -> bytes:
+    """Return the line with the dot that ends a body."""
+    return b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
 
 
 def _check(address: str) -> None:

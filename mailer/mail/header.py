@@ -21,6 +21,8 @@ WORD = 75  # RFC 2047 §2: characters of an encoded word
 ADDRESS = 254  # RFC 5321 §4.5.3.1.3, without the angle brackets
 ID = 77  # of a Message-ID; longer ones get folded and mangled on the way
 
+ONE_CLICK = b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"  # RFC 8058
+
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2
 _ATOMS = re.compile(
@@ -223,7 +225,7 @@ def feedback_id(given: str) -> bytes:
     return f"Feedback-ID: {given}\r\n".encode("ascii")
 
 
-def list_unsubscribe(url: str | None, mailto: str | None) -> bytes:
+def list_unsubscribe(url: str | None, mailto: str | None) -> tuple[bytes, ...]:
     """Write RFC 2369's field, never folded inside a URI, and RFC 8058's beside it."""
     uris = [uri for uri in (url, mailto) if uri]
     for uri in uris:
@@ -231,8 +233,8 @@ def list_unsubscribe(url: str | None, mailto: str | None) -> bytes:
             message = f'"{clean(uri)[:100]}" cannot stand in List-Unsubscribe'
             raise errors.Invalid(message)
     if not uris:
-        return b""
+        return ()
     line = "List-Unsubscribe: " + ",\r\n ".join(f"<{uri}>" for uri in uris) + "\r\n"
     if url and url.startswith("https://"):  # RFC 8058 §3.1: HTTPS only
-        line += "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
-    return line.encode("ascii")
+        return line.encode("ascii"), ONE_CLICK
+    return (line.encode("ascii"),)

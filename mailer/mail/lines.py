@@ -111,13 +111,20 @@ class _Lines:
         """Write *text*; where *pattern* finds white space, it may break."""
         at = 0
         for match in pattern.finditer(text):
-            self.add(text[at : match.start()])
+            self._word(text[at : match.start()])
             if match[0].isspace():
                 self.space(match[0])
             else:
                 self._quoted(match[0])
             at = match.end()
-        self.add(text[at:])
+        self._word(text[at:])
+
+    def _word(self, text: str) -> None:
+        """Write *text*; a dot begins no line, so that none needs to be doubled."""
+        if text.startswith(".") and self.parts and self.parts[-1].endswith("\n"):
+            self.add(" ")
+        if text:
+            self.add(text)
 
     def tag(self, text: str) -> None:
         """Write a tag: it may break between attributes and before its end."""

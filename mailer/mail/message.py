@@ -48,6 +48,7 @@ class Letter(NamedTuple):
     recipient: str
     data: bytes
     html_size: int  # bytes; Gmail clips at about 102 KB
+    is_dotless: bool = False  # no line begins with a dot: none is to be stuffed
     id: str = ""  # of its Message-ID, without the brackets
 
 
@@ -108,7 +109,7 @@ class Composer:
         self.variant = variant
         self.template = name
         self.sender = header.Mailbox.parse(sender)
-        self.renderer = template.Renderer(compiled)
+        self.renderer = template.Renderer(compiled, is_for_mail=True)
         self.domain = self.sender.address.rpartition("@")[2]
         self.signers = signature.signing(blast.signers, self.domain)
         self._letterhead = mime.Letterhead(
@@ -126,11 +127,22 @@ class Composer:
             "blast_name": blast.name,
             "topic": blast.topic,
         }
-        self._shown = [
+        shown = [
             (name, f"{blast.public_url}/{place}/", purpose)
             for name, place, purpose in _URLS
             if name in self.renderer.names or name == _HEADER
         ]
+        clicked = f"{blast.public_url}/c/"
+        alike = sorted(self.renderer.static)  # the same for everybody but the token
+        self._urls = [(name, base) for name, base, _ in shown] + [
+            (f"link_{index}", clicked) for index in alike
+        ]
+        self._sheet = self._sealer.sheet(
+            [
+                *((purpose, 0) for _, _, purpose in shown),
+                *((Purpose.CLICK, index) for index in alike),
+            ]
+        )
         if blast.deadline is not None:
             self._shared["deadline"] = blast.deadline
 
@@ -167,7 +179,7 @@ class Composer:
             part for part in (person.first_name, person.last_name) if part and not to
         )
         id = message_id(self.blast, seq=f"{seq}{mark}", domain=self.domain)
-        data = mime.build(
+        written = mime.write(
             self._letterhead,
             mime.Message(
                 id=id,
@@ -176,28 +188,34 @@ class Composer:
                 subject=subject.format(rendered.subject),
                 html=rendered.html,
                 text=rendered.text,
+                is_fit=rendered.is_fit,
                 unsubscribe=known["unsubscribe_url"],
             ),
         )
+        signed = dkim.signatures(written.fields, written.body, self.signers, at=date)
         return Letter(
             sender=self.sender.address,
             recipient=recipient,
-            data=dkim.sign(data, self.signers, at=date),
+            data=b"".join((*signed, *written.fields, b"\r\n", *written.body)),
             html_size=_size(rendered.html),
+            is_dotless=written.is_dotless,
             id=id.strip("<>"),
         )
 
     def _context(self, person: Subscriber) -> dict[str, Any]:
         known = context(person)
         known.update(self._shared)
-        seal, who = self._sealer.seal, self._sealer.person(person.id)
-        for name, base, purpose in self._shown:
-            known[name] = base + seal(purpose, who)
+        tokens = self._sheet.seal(person.id)
+        for (name, base), token in zip(self._urls, tokens, strict=True):
+            known[name] = base + token
         # A link whose values the person lacks is left out: the template fails if it
         # shows it after all.
-        base = f"{self.blast.public_url}/c/"
-        for index, values in self.renderer.values(known).items():
-            known[f"link_{index}"] = base + seal(Purpose.CLICK, who, index, values)
+        own = self.renderer.own_values(known)
+        if own:
+            base = f"{self.blast.public_url}/c/"
+            seal, who = self._sealer.seal, self._sealer.person(person.id)
+            for index, values in own.items():
+                known[f"link_{index}"] = base + seal(Purpose.CLICK, who, index, values)
         return known
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,7 +28,7 @@ class Letterhead:
     feedback_id: str | None = None  # a:b:c:SenderId, nothing of the recipient
     is_bulk: bool = False  # Precedence: bulk
     extra: Sequence[tuple[str, str]] = ()
-    lines: bytes = field(init=False, repr=False)
+    fields: tuple[bytes, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         written = [header.mailbox("From", self.sender)]
@@ -40,7 +41,7 @@ class Letterhead:
         if self.is_bulk:
             written.append(b"Precedence: bulk\r\n")
         written.extend(header.custom(name, value) for name, value in self.extra)
-        object.__setattr__(self, "lines", b"".join(written))
+        object.__setattr__(self, "fields", tuple(written))
 
 
 class Message(NamedTuple):
@@ -52,38 +53,65 @@ class Message(NamedTuple):
     subject: str
     html: str
     text: str
+    is_fit: bool = False  # the HTML may go on the wire as it is: renderer.Rendered
     unsubscribe: str | None = None  # https URL: one click, RFC 8058
     unsubscribe_mailto: str | None = None  # mailto: URI
 
 
+class Written(NamedTuple):
+    """A message as it goes on the wire, in pieces: it is signed, then joined."""
+
+    fields: tuple[bytes, ...]  # of the header, with their ends of line
+    body: tuple[bytes, ...]  # ends with CRLF, and not with an empty line
+    is_dotless: bool  # no line of it begins with a dot
+
+    @property
+    def data(self) -> bytes:
+        """Return the whole of it, dots not stuffed."""
+        return b"".join((*self.fields, b"\r\n", *self.body))
+
+
 def build(letterhead: Letterhead, message: Message) -> bytes:
-    """Return the message as it goes on the wire, dots not stuffed.
+    """Return the message as it goes on the wire, in one piece.  Raises as `write`."""
+    return write(letterhead, message).data
+
+
+def write(letterhead: Letterhead, message: Message) -> Written:
+    """Write a message.
 
     Raises Invalid when an id, address or URI cannot stand in a header; hostile
     text in names and subject is made harmless instead.
     """
-    text, html = _text_part(message.text), _html_part(message.html)
+    text, is_dotless = _text_part(message.text)
+    if message.is_fit:
+        html: tuple[bytes, ...] = (_7BIT, message.html.encode("ascii"))
+    else:
+        html, has_no_dots = _html_part(message.html)
+        is_dotless = is_dotless and has_no_dots
     boundary = _boundary(message.id)
-    return b"".join((
-        b"Date: ", header.date(message.date), b"\r\n",
+    fields = (
+        b"Date: %s\r\n" % header.date(message.date),
         header.message_id(message.id),
-        letterhead.lines,
+        *letterhead.fields,
         header.mailbox("To", message.to),
         header.unstructured("Subject", message.subject),
-        header.list_unsubscribe(message.unsubscribe, message.unsubscribe_mailto),
-        b'MIME-Version: 1.0\r\nContent-Type: multipart/alternative;\r\n boundary="',
-        boundary,
-        b'"\r\n\r\n--',
-        boundary, b"\r\nContent-Type: text/plain; charset=utf-8\r\n", text,
-        b"\r\n--",
-        boundary, b"\r\nContent-Type: text/html; charset=utf-8\r\n", html,
-        b"\r\n--",
-        boundary, b"--\r\n",
-    ))  # fmt: skip
+        *header.list_unsubscribe(message.unsubscribe, message.unsubscribe_mailto),
+        b"MIME-Version: 1.0\r\n",
+        b'Content-Type: multipart/alternative;\r\n boundary="%s"\r\n' % boundary,
+    )
+    body = (
+        b"--%s\r\nContent-Type: text/plain; charset=utf-8\r\n" % boundary,
+        *text,
+        b"\r\n--%s\r\nContent-Type: text/html; charset=utf-8\r\n" % boundary,
+        *html,
+        b"\r\n--%s--\r\n" % boundary,
+    )
+    return Written(fields, body, is_dotless)
 
 
 _7BIT = b"Content-Transfer-Encoding: 7bit\r\n\r\n"
 _QP = b"Content-Transfer-Encoding: quoted-printable\r\n\r\n"
+_DOTS = re.compile(rb"\r\n\.")  # jumps from CR to CR: twice as fast as `in`
 
 
 def _plain(data: bytes) -> bytes:
@@ -106,14 +134,17 @@ def _is_long(data: bytes) -> bool:
     return False
 
 
-def _text_part(text: str) -> bytes:
+Part = tuple[tuple[bytes, ...], bool]  # its pieces, and whether it is dotless
+
+
+def _text_part(text: str) -> Part:
     data = _plain(text.encode("utf-8", "replace"))
     if text.isascii() and not _is_long(data):
-        return _7BIT + data.replace(b"\n", b"\r\n")
+        return _sevenbit(data)
     return _quoted(data)
 
 
-def _html_part(html: str) -> bytes:
+def _html_part(html: str) -> Part:
     """Make HTML pure ASCII by character references: no transfer encoding needed."""
     data = _plain(html.encode("ascii", "xmlcharrefreplace"))
     if _is_long(data):
@@ -125,7 +156,13 @@ def _html_part(html: str) -> bytes:
         if _is_long(wrapped):
             return _quoted(data)  # lossless, for five times the cost
         data = wrapped
-    return _7BIT + data.replace(b"\n", b"\r\n")
+    return _sevenbit(data)
+
+
+def _sevenbit(data: bytes) -> Part:
+    """Return *data* with the ends of line that mail has."""
+    wire = data.replace(b"\n", b"\r\n")
+    return (_7BIT, wire), not (wire.startswith(b".") or _DOTS.search(wire))
 
 
 def _wrap(line: bytes) -> list[bytes]:
@@ -143,10 +180,11 @@ def _wrap(line: bytes) -> list[bytes]:
     return lines
 
 
-def _quoted(data: bytes) -> bytes:
+def _quoted(data: bytes) -> Part:
     """Encode as quoted-printable, RFC 2045 §6.7."""
     encoded = binascii.b2a_qp(data, istext=True)
-    return _QP + encoded.replace(b"\n", b"\r\n")
+    # It writes a dot that begins a line as it is.
+    return (_QP, encoded.replace(b"\n", b"\r\n")), False
 
 
 def _boundary(id: str) -> bytes:

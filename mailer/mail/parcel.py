@@ -13,11 +13,18 @@ End = Answered | Lost
 class Parcel:
     """One transaction: the commands and the body that are not written yet."""
 
-    __slots__ = ("commands", "data", "is_ended")
+    __slots__ = ("commands", "data", "is_dotless", "is_ended")
 
-    def __init__(self, commands: list[tuple[Stage, bytes]], data: bytes) -> None:
+    def __init__(
+        self,
+        commands: list[tuple[Stage, bytes]],
+        data: bytes,
+        *,
+        is_dotless: bool = False,
+    ) -> None:
         self.commands = commands
         self.data = data
+        self.is_dotless = is_dotless  # no line begins with a dot
         self.is_ended = False
 
 

@@ -9,7 +9,7 @@ and large strings, dies in the child process of `mail.confine`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import jinja2
 from jinja2 import nodes
@@ -20,6 +20,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS as THEIR_TESTS
 
 from mailer.mail import filters
+
+Newline = Literal["\n", "\r\n"]
 
 LOOP = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 LARGEST = 10**18  # no sum of money is larger; `*` and `**` of more are bombs
@@ -54,9 +56,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
     # Constant folding leaves these alone, so that call_binop sees every one.
     intercepted_binops = frozenset({"**", "*", "%"})
 
-    def __init__(self, *, autoescape: bool) -> None:
+    def __init__(self, *, autoescape: bool, newline: Newline = "\n") -> None:
         super().__init__(
             autoescape=autoescape,
+            newline_sequence=newline,
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
             cache_size=0,
@@ -111,6 +114,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
 
 HTML = Sandbox(autoescape=True)
+WIRE = Sandbox(autoescape=True, newline="\r\n")  # HTML with lines as mail has them
 TEXT = Sandbox(autoescape=False)
 
 

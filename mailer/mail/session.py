@@ -97,11 +97,13 @@ class Session(asyncio.Protocol):
         *,
         wish: envelope.Wish = envelope.NOTHING,
         is_clean: bool = False,
+        is_dotless: bool = False,
     ) -> Parcel | Answered:
         """Return a transaction for this server, or the refusal it need not say.
 
         *data* has CRLF lines, which is not looked at again when it *is_clean*; dots
-        are not stuffed.  Raises Invalid for what is no address or no message.
+        are stuffed, unless it *is_dotless*: no line begins with one.
+        Raises Invalid for what is no address or no message.
         """
         found = envelope.commands(
             sender,
@@ -111,7 +113,9 @@ class Session(asyncio.Protocol):
             wish=wish,
             is_clean=is_clean,
         )
-        return found if isinstance(found, Answered) else Parcel(found, data)
+        if isinstance(found, Answered):
+            return found
+        return Parcel(found, data, is_dotless=is_dotless)
 
     async def send(
         self,
@@ -159,8 +163,8 @@ class Session(asyncio.Protocol):
 
     # ── What is written ─────────────────────────────────────────────────────
 
-    def _next(self, before: bytes = b"") -> None:
-        """Write *before*, with the envelope of the next message if it may follow."""
+    def _next(self, end: bytes = b"", body: bytes = b"") -> None:
+        """Write *body* and its *end*, and the next envelope if it may follow."""
         group = b""
         if (
             self._current is None
@@ -169,9 +173,9 @@ class Session(asyncio.Protocol):
             and (parcel := self._cargo.next()) is not None
         ):
             group = self._begin(parcel)
-        if before or group:
-            self._has_tail = bool(before and group)
-            self._write(before + group)
+        if end or group:
+            self._has_tail = bool(end and group)
+            self._write(end + group, body)
 
     def _begin(self, parcel: Parcel) -> bytes:
         """Make *parcel* the current one; return its first write."""
@@ -209,11 +213,15 @@ class Session(asyncio.Protocol):
         self._current = None
         self._expected.append((parcel, Stage.DOT))
         data, parcel.data = parcel.data, b""
-        self._next(envelope.stuffed(data))
+        body = data if parcel.is_dotless else envelope.stuffed(data)
+        self._next(envelope.end(body), body)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, body: bytes = b"") -> None:
         self._since = self._loop.time()
-        self._transport.write(data)
+        if body:
+            self._transport.writelines((body, data))  # nothing is copied for it
+        else:
+            self._transport.write(data)
         if self._watch is None:
             self._look()
 

@@ -46,6 +46,15 @@ def test_an_address_is_never_broken() -> None:
     assert f'href="{url}"' in wrapped(f'<td><a class="x" href="{url}">{"a " * 90}</a>')
 
 
+def test_no_line_begins_with_a_dot() -> None:
+    text = "<style>\n.a{color:red}\n.b{color:blue}</style><p>at\n.org is\n .net</p>"
+
+    found = wrapped(text)
+
+    assert "\n." not in found
+    assert " ".join(found.split()) == " ".join(text.split())
+
+
 def test_an_endless_word_is_a_problem() -> None:
     problems: list[errors.Problem] = []
 

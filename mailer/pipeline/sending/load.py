@@ -218,6 +218,7 @@ class Load:
                 letter.data,
                 wish=self._wish(letter) if self._asks else envelope.NOTHING,
                 is_clean=True,
+                is_dotless=letter.is_dotless,
             )
         except errors.Invalid as error:
             self.outcomes.conclude(item.row, State.FAILED, reply=str(error)[:500])
