@@ -19,6 +19,7 @@ from mailer.core.delivery import BlastId
 from mailer.pipeline.sending.leases import LEASE, Leases, boottime
 from mailer.store import blasts, chunks, database, journals, lanes, migrate, processes
 
+TICK = 0.001  # seconds for which the time stands
 POLL = 0.4  # seconds; stop means stop within 1 s
 OVERLAP = timedelta(seconds=10)  # a change may commit so long after its timestamp
 RENEW = 3.0  # seconds: three chances before a lease ends
@@ -54,10 +55,16 @@ class Watch:
     _until: dict[BlastId, float] = field(default_factory=dict)  # on our clock
     _asked_at: datetime = datetime(1970, 1, 1, tzinfo=UTC)
     _asked: float = 0.0
+    _told_at: float = -1.0
+    _told: datetime = datetime(1970, 1, 1, tzinfo=UTC)
 
     def now(self) -> datetime:
-        """Return the time by the database's clock."""
-        return self._asked_at + timedelta(seconds=self.boottime() - self._asked)
+        """Return the time by the database's clock, to the millisecond."""
+        now = self.boottime()
+        if not 0 <= now - self._told_at < TICK:  # one reply asks several times
+            self._told_at = now
+            self._told = self._asked_at + timedelta(seconds=now - self._asked)
+        return self._told
 
     def runs(self, chunk: chunks.Chunk) -> bool:
         """Tell whether *chunk* is ours, and its blast runs."""
@@ -126,7 +133,7 @@ class Watch:
             found = await blasts.running(tx)
             clock = await blasts.clock(tx)
             changed = await processes.changes(tx, back=back)
-        self._asked_at, self._asked = clock, before
+        self._asked_at, self._asked, self._told_at = clock, before, -1.0
         self.looks += 1
         for one in changed:
             if one.id not in self._known:  # they are read again for a while
