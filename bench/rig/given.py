@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ BENCH = Path(__file__).parents[1]
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 NOW = datetime(2026, 10, 1, 12, 0, tzinfo=UTC)
 MICRO = 1e6
+PATIENCE = 30.0  # seconds that a server may take to stop
 
 FROM = "Jo Example <jo@example.org>"
 ORGANIZATION = {
@@ -97,6 +99,14 @@ def folder() -> Iterator[Path]:
         key = signature.new(signature.Algorithm.RSA, bits=2048)
         (found / "key").write_bytes(signature.pem(key))
         yield found
+        removed(found / "db")
+
+
+def removed(database: Path) -> None:
+    """Wait until the keeper of a temporary *database* has removed it."""
+    last = time.monotonic() + PATIENCE
+    while database.exists() and time.monotonic() < last:
+        time.sleep(0.05)
 
 
 def tool(name: str, cure: str = "apt-get install postfix") -> str:
