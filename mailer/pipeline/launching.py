@@ -10,12 +10,13 @@ import structlog
 from mailer import errors
 from mailer.core import audience, blast
 from mailer.core.delivery import State
-from mailer.store import blasts, database, deliveries
+from mailer.store import blasts, database, deliveries, subscribers
 
 ACTOR = "scheduler"
 CHUNK = 400  # deliveries in a chunk, at most: a write to lease it, one to finish
 PARTS = 100  # chunks of a small blast, so that all connections have work
 FEW = 10  # deliveries in a chunk, at least
+SLOWEST = 2_000  # rows a second; two busy cores write 45,000
 
 log = structlog.get_logger()
 
@@ -67,9 +68,13 @@ async def launch(pool: database.Pool, name: str) -> Launched:
             found.id,
             audience=audience.of(body, offset=deliveries.LAUNCH_PARAMETERS),
             topic=found.topic,
-            variants=len(body["variants"]),
-            seed=found.seed,
-            holdout=body["holdout"],
+            draw=deliveries.Draw(
+                variants=len(body["variants"]),
+                seed=found.seed,
+                holdout=body["holdout"],
+            ),
+            # A launch that its time limit ends begins again, for ever.
+            patience=database.COMMAND_TIMEOUT + await subscribers.count(tx) / SLOWEST,
         )
         owed = sum(one.count for one in placed if one.state is State.OWED)
         count = await deliveries.cut(

@@ -163,33 +163,48 @@ async def _over(
     return rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """How an audience is dealt out; *holdout* is the share of each provider's people
+    that gets nothing.
+    """
+
+    variants: int
+    seed: int
+    holdout: float = 0.0
+
+
 async def launch(
     tx: database.Connection,
     blast: BlastId,
     *,
     audience: Predicate,
     topic: str,
-    variants: int,
-    seed: int,
-    holdout: float = 0.0,
+    draw: Draw,
+    patience: float = database.COMMAND_TIMEOUT,
 ) -> list[Placed]:
     """Write the ledger of *blast* in one statement; return what was placed where.
 
-    *holdout* is the share of each provider's people that gets nothing.  The
-    parameters of *audience* are numbered from `LAUNCH_PARAMETERS` + 1.
+    *patience* is how many seconds it may take.  The parameters of *audience* are
+    numbered from `LAUNCH_PARAMETERS` + 1.
     """
     query = SQL["launch"]
     assert _AUDIENCE in query.sql
     given = query.arguments(
-        {"blast": blast, "topic": topic, "variants": variants, "seed": seed}
+        {
+            "blast": blast,
+            "topic": topic,
+            "variants": draw.variants,
+            "seed": draw.seed,
+        }
     )
     sql = query.sql.replace(_AUDIENCE, audience.sql)
-    if holdout > 0:
+    if draw.holdout > 0:
         assert _HELD_OUT in sql
         seed_parameter = f"${query.names.index('seed') + 1}"
-        expression = _IS_HELD_OUT.format(seed=seed_parameter, share=float(holdout))
+        expression = _IS_HELD_OUT.format(seed=seed_parameter, share=float(draw.holdout))
         sql = sql.replace(_HELD_OUT, expression)
-    rows = await tx.raw.fetch(sql, *given, *audience.parameters)
+    rows = await tx.raw.fetch(sql, *given, *audience.parameters, timeout=patience)
     return [Placed(**{**row, "state": State(row["state"])}) for row in rows]
 
 

@@ -269,3 +269,22 @@ async def test_a_blast_that_comes_too_late_expires_with_everybody_by_name(
         "ada@example.org": "expired",
         "bo@example.org": "expired",
     }
+
+
+async def test_a_launch_may_take_longer_than_other_statements(
+    db: database.Pool, database_url: str
+) -> None:
+    await crowd(db)
+    await given.approved(db, given.content(name="large"))
+    slow = """
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_sleep(2.5); RETURN NULL; END';
+        CREATE TRIGGER slow AFTER INSERT ON delivery EXECUTE FUNCTION slow();
+    """
+    async with database.connection(db) as tx:
+        await tx.raw.execute(slow)
+
+    async with database.opened(database_url, patience=2.0) as hasty:
+        launched = await launching.launch(hasty, "large")
+
+    assert launched.owed == sum(SIZES.values())
