@@ -42,9 +42,6 @@ async def test_when_the_clock_jumps_nothing_bursts_and_nothing_goes_out_twice(
         async with stage.working(house, 2) as workers:
             await book.hears("dot", 140)
             await shifted(db, jump)
-            if jump.startswith("-"):
-                # What is due by the clock, is due when it is that late again.
-                await shifted(db, "1 hour")
             await book.hears("dot", people, within=15)  # no stall
             await stage.finished(db, people)
             await stage.stopped(workers)

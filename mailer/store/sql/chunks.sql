@@ -78,7 +78,9 @@ SET state = told.state,
     started_through = CASE WHEN told.state = 'leased'
                            THEN GREATEST(c.started_through, told.through) END,
     lost_at = NULL,
-    start_at = GREATEST(c.start_at, mailer_now() + told.wait)
+    start_at = GREATEST(
+        c.start_at, CASE WHEN told.wait > '0' THEN mailer_now() + told.wait END
+    )
 FROM told JOIN ours ON ours.id = told.id
 WHERE c.id = told.id AND c.owner = :owner AND c.epoch = told.epoch
   AND (told.state <> 'leased'
