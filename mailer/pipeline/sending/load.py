@@ -229,9 +229,11 @@ class Load:
         return None
 
     def _wish(self, letter: message.Letter) -> envelope.Wish:
+        assert self._session is not None
+        seconds = None
         running = self._watch.running.get(self.chunk.blast_id)
-        left = running.expires_at - self._watch.now() if running else None
-        seconds = left.total_seconds() if left else None
+        if running is not None and "deliverby" in self._session.extensions:
+            seconds = (running.expires_at - self._watch.now()).total_seconds()
         return envelope.Wish(id=letter.id, seconds=seconds)
 
     # ── How it ends ─────────────────────────────────────────────────────────
