@@ -19,7 +19,7 @@ from rich.table import Table
 
 from mailer import runtime
 from mailer.cli.context import Context, json_option, pass_context, plain, show_json
-from mailer.core import provider, sheet
+from mailer.core import exchange, sheet
 
 if TYPE_CHECKING:
     from mailer.pipeline import importing
@@ -83,7 +83,7 @@ def import_command(
         options = importing.Options(
             encoding=encoding,
             columns=columns,
-            hints=provider.hints(workspace.settings.providers),
+            hints=exchange.hints(workspace.settings.providers),
             dry_run=dry_run,
         )
         with _Bar(file) as bar:

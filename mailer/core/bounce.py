@@ -236,17 +236,29 @@ def about_domain(verdict: Verdict) -> Verdict:
     return verdict._replace(outcome=outcome, action=action, wait=None)
 
 
-def misread(rules: Iterable[Rule]) -> list[str]:
-    """Return a line for each sample that its own rule does not get."""
+_REFUSAL = re.compile(r"[45]\d\d(?: .*)?", re.ASCII)
+
+
+def is_refusal(line: str) -> bool:
+    """Tell whether *line* is a reply of 4xx or 5xx, as one line."""
+    return _REFUSAL.fullmatch(line) is not None
+
+
+def read(line: str) -> Reply:
+    """Read a reply of one line.  ValueError if it is none."""
+    code, _, text = line.partition(" ")
+    return Reply(code=int(code), text=text)
+
+
+def misread(rules: Iterable[Rule]) -> list[tuple[str, str]]:
+    """Return each rule that does not get a sample of its own, and who gets it."""
     every = Rules(rules=tuple(rules))
     problems = []
     for rule in every.rules:
         for sample in rule.samples:
-            code, _, text = sample.partition(" ")
-            reply = Reply(code=int(code), text=text)
             for provider in rule.providers or ("",):
-                found = every.find(reply, provider)
+                found = every.find(read(sample), provider)
                 if found is not rule:
-                    got = found.name if found else "none"
-                    problems.append(f'{rule.name}: {got} takes "{sample}"')
+                    got = f"rule {found.name}" if found else "no rule"
+                    problems.append((rule.name, f'{got} takes "{sample}"'))
     return problems

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 
@@ -26,6 +26,7 @@ _UNITS = {
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")  # names, IPv4, IPv6
 _MOST = 100_000  # connections, messages
 _FASTEST = 1e6  # messages a second: more is a slip of the finger
+_SLOWEST = 1 / 86400  # one a day: less is a slip of the finger, too
 
 BURST = 2.0  # seconds of the rate that may go out at once
 
@@ -75,7 +76,20 @@ class Rate:
         if per_second > _FASTEST:
             message = f'"{text}" is faster than any server: write "unlimited"'
             raise ValueError(message)
+        if per_second < _SLOWEST:
+            message = f'"{text}" is less than one a day: write "1/d" or more'
+            raise ValueError(message)
         return cls(per_second)
+
+    def __str__(self) -> str:
+        """Write the rate as `parse` reads it."""
+        if self.is_unlimited:
+            return "unlimited"
+        for unit, seconds in (("min", 60), ("h", 3600), ("d", 86400)):
+            count = self.per_second * seconds
+            if count >= 1 or unit == "d":
+                return f"{round(count, 2):.10g}/{unit}"
+        raise AssertionError
 
     @property
     def is_unlimited(self) -> bool:
@@ -102,6 +116,20 @@ class Provider:
     retry: tuple[timedelta, ...] = ()  # waits between attempts; the last repeats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one source may do at one provider; what is None says nothing."""
+
+    connections: int | None = None
+    messages: int | None = None  # on one connection
+    rate: Rate | None = None
+    ceiling: Rate | None = None
+    retry: tuple[timedelta, ...] | None = None  # waits between attempts
+
+    def __post_init__(self) -> None:
+        _demand_limits(self)
+
+
 class Kind(StrEnum):
     """How a source reaches the provider."""
 
@@ -124,8 +152,9 @@ class Source:
     `address` is the local IP that it sends from, `certificate` and `key` are the
     files by which this client says who it is.
 
-    `connections`, `messages`, `rate` and `retry` replace those of the provider: a
-    relay of one's own, the demo and the bench are not held to real speeds.
+    `connections`, `messages`, `rate`, `ceiling` and `retry` replace those of every
+    provider: a relay of one's own, the demo and the bench are not held to real
+    speeds.  `provider` has what differs for one of them, and wins over both.
     """
 
     name: str
@@ -143,7 +172,9 @@ class Source:
     connections: int | None = None
     messages: int | None = None
     rate: Rate | None = None
+    ceiling: Rate | None = None
     retry: tuple[timedelta, ...] | None = None  # waits between attempts
+    provider: Mapping[str, Limits] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
@@ -156,14 +187,18 @@ class Source:
                 raise ValueError(message)
         if self.address is not None:
             _demand_address(self.address)
-        for name in ("connections", "messages"):
-            value = getattr(self, name)
-            if value is not None and not 1 <= value <= _MOST:
-                message = f"{name} {value}: write a number from 1 to {_MOST}"
-                raise ValueError(message)
-        if self.retry == ():
-            message = 'retry: write at least one wait, like ["15m"]'
+        _demand_limits(self)
+
+
+def _demand_limits(limits: Limits | Source) -> None:
+    for name in ("connections", "messages"):
+        value = getattr(limits, name)
+        if value is not None and not 1 <= value <= _MOST:
+            message = f"{name} {value}: write a number from 1 to {_MOST}"
             raise ValueError(message)
+    if limits.retry == ():
+        message = 'retry: write at least one wait, like ["15m"]'
+        raise ValueError(message)
 
 
 def _demand_address(text: str) -> None:
@@ -174,32 +209,6 @@ def _demand_address(text: str) -> None:
     if ip.is_unspecified or ip.is_multicast:
         message = f'address "{text}": write an IP address of this machine, 192.0.2.25'
         raise ValueError(message)
-
-
-def hints(providers: Iterable[Provider]) -> Mapping[str, str]:
-    """Return the provider's name by domain: a hint until the MX was asked."""
-    return {
-        domain: provider.name for provider in providers for domain in provider.domains
-    }
-
-
-def receiving(host: str, *, providers: Iterable[Provider], hint: str = OTHER) -> str:
-    """Return the name of the provider whose server *host* is: the live MX decides.
-
-    A host that nobody claims belongs to *hint* only if that one is not known by MX.
-    """
-    known = tuple(providers)
-    for provider in known:
-        if any(_is_below(host, suffix) for suffix in provider.mx):
-            return provider.name
-    has_mx = any(one.mx for one in known if one.name == hint)
-    return OTHER if has_mx else hint
-
-
-def _is_below(host: str, suffix: str) -> bool:
-    if suffix[:1] in {".", "-"}:
-        return host.endswith(suffix)
-    return host == suffix or host.endswith(f".{suffix}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,13 +223,35 @@ class Lane:
     rate: Rate
 
 
+def limited(provider: Provider, source: Source) -> Provider:
+    """Return *provider* as it is for *source*, key by key.
+
+    What the source says of this provider wins, then what it says of all, then what
+    the provider bears.  A rate without a ceiling is a ceiling, too, where it is a
+    limit of the source for all; for one provider it lifts the ceiling if need be.
+    """
+    own = source.provider.get(provider.name, Limits())
+    ceiling = source.ceiling or source.rate or provider.ceiling
+    if own.rate is not None and own.rate.per_second > ceiling.per_second:
+        ceiling = own.rate
+    return replace(
+        provider,
+        connections=own.connections or source.connections or provider.connections,
+        messages=own.messages or source.messages or provider.messages,
+        rate=own.rate or source.rate or provider.rate,
+        ceiling=own.ceiling or ceiling,
+        retry=own.retry or source.retry or provider.retry,
+    )
+
+
 def lane(provider: Provider, source: Source) -> Lane:
     """Join *provider* and *source*: what the source says wins."""
+    held = limited(provider, source)
     return Lane(
         provider=provider.name,
         source=source.name,
         pool=source.pool,
-        connections=source.connections or provider.connections,
-        messages=source.messages or provider.messages,
-        rate=source.rate or provider.rate,
+        connections=held.connections,
+        messages=held.messages,
+        rate=held.rate,
     )

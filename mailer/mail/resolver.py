@@ -16,6 +16,7 @@ import dns.resolver
 import dns.reversename
 
 from mailer import errors
+from mailer.core.exchange import Mx
 
 LIFETIME = 5.0  # seconds for one question, with all servers and tries
 
@@ -31,14 +32,6 @@ class Answer:
     records: Sequence[Any] = ()
     is_known: bool = True  # False: there is no such name (NXDOMAIN)
     seconds: float = 0.0  # for how long this holds, said when it was asked
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mx:
-    """One host that takes mail for a domain; "" says that it takes none."""
-
-    preference: int
-    host: str
 
 
 class Resolver:

@@ -12,11 +12,11 @@ import ipaddress
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
 from mailer import errors
-from mailer.core import network
+from mailer.core import exchange, network
 from mailer.core.bounce import Answered
 from mailer.core.delivery import Reply, Stage
 from mailer.core.provider import Kind, Source
@@ -47,9 +47,14 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The hosts of a domain: best preference first, equal ones together."""
+    """The hosts of a domain: best preference first, equal ones together.
+
+    *names* are all that the domain names, also those without an address for now:
+    they say who receives, which must not change with each trouble of a host.
+    """
 
     tiers: tuple[tuple[Host, ...], ...]
+    names: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def key(self) -> Key:
@@ -197,7 +202,7 @@ class Router:
         if exchanges and not named:
             return _answer(556, f"5.1.10 {domain} takes no mail (null MX)"), no
         # RFC 5321 §5.1: a domain without MX is its own; one with unusable MX is not.
-        chosen = self._first(named or [resolver.Mx(preference=0, host=domain)])
+        chosen = self._first(named or [exchange.Mx(preference=0, host=domain)])
         hosts = await self._addresses([one.host for one in chosen])
         pairs = list(zip(chosen, hosts, strict=True))
         loop = await self._loop(pairs)
@@ -208,7 +213,10 @@ class Router:
         ]
         if ways:
             seconds = min(said.seconds, *(found.seconds for _, found in ways))
-            return _route(ways), _clamped(seconds, CAP)
+            names = sorted(
+                one.host for one, _ in pairs if loop is None or one.preference < loop
+            )
+            return _route(ways, tuple(names)), _clamped(seconds, CAP)
         if loop is not None:
             text = f"5.4.6 mail for {domain} loops back: its MX is this machine"
             return _answer(550, text), no
@@ -220,7 +228,7 @@ class Router:
         why = "; ".join(found.why for found in hosts)[:300]
         return _answer(550, f"5.4.4 no usable MX of {domain}: {why}"), no
 
-    def _first(self, found: Sequence[resolver.Mx]) -> list[resolver.Mx]:
+    def _first(self, found: Sequence[exchange.Mx]) -> list[exchange.Mx]:
         """Return the hosts that are tried: a hostile domain may name hundreds."""
         shuffled = self._random.sample(list(found), len(found))
         return sorted(shuffled, key=lambda one: one.preference)[:HOSTS]
@@ -266,16 +274,16 @@ class Router:
         ip = ipaddress.ip_address(address)
         return network.is_public(ip) or any(ip in one for one in self._inside)
 
-    async def _loop(self, pairs: Sequence[tuple[resolver.Mx, _Found]]) -> int | None:
+    async def _loop(self, pairs: Sequence[tuple[exchange.Mx, _Found]]) -> int | None:
         """Return the preference at which this machine is named; None: nowhere."""
         own = set(self._own.addresses)
         for name in sorted(self._own.names):
             found = await self._address(name)
             own.update(found.host.addresses if found.host else ())
         mine = [
-            exchange.preference
-            for exchange, found in pairs
-            if exchange.host in self._own.names
+            one.preference
+            for one, found in pairs
+            if one.host in self._own.names
             or (found.host and own.intersection(found.host.addresses))
         ]
         return min(mine, default=None)
@@ -291,14 +299,12 @@ class _Found:
     trouble: str = ""  # why nobody could say
 
 
-def _route(ways: Sequence[tuple[resolver.Mx, _Found]]) -> Route:
+def _route(ways: Sequence[tuple[exchange.Mx, _Found]], names: tuple[str, ...]) -> Route:
     tiers: dict[int, list[Host]] = {}
-    for exchange, found in sorted(
-        ways, key=lambda way: (way[0].preference, way[0].host)
-    ):
+    for one, found in sorted(ways, key=lambda way: (way[0].preference, way[0].host)):
         if found.host is not None:
-            tiers.setdefault(exchange.preference, []).append(found.host)
-    return Route(tuple(tuple(tier) for tier in tiers.values()))
+            tiers.setdefault(one.preference, []).append(found.host)
+    return Route(tuple(tuple(tier) for tier in tiers.values()), names)
 
 
 def _answer(code: int, text: str) -> Answered:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mailer import errors
 from mailer.core import bounce, provider, segment, signature, tracking
-from mailer.settings import alarms, dkim, document, secret, sources
+from mailer.settings import alarms, dkim, document, providers, secret, sources
 from mailer.settings.dns import Dns
 from mailer.settings.document import parse, read
 from mailer.settings.workspace import SETTINGS, existing, shipped
@@ -188,7 +188,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
     """
     environment = os.environ if environment is None else environment
     existing(root)
-    file, deadlines, providers, bounces, keys, database, actblue = _all(
+    file, deadlines, known, bounces, keys, database, actblue = _all(
         lambda: read(root / SETTINGS, File, file=str(SETTINGS)),
         lambda: layered(root, DEADLINES, Deadlines, base=None),
         lambda: layered(root, PROVIDERS, Providers, base=shipped(PROVIDERS)),
@@ -196,6 +196,13 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         lambda: secret.ring(root, environment=environment),
         lambda: secret.get("MAILER_DATABASE_URL", environment=environment),
         lambda: _actblue(environment=environment),
+    )
+    providers.demand(
+        root,
+        providers.Parts(
+            providers=known.provider, rules=bounces.rule, sources=file.source
+        ),
+        providers.Files(settings=SETTINGS, providers=PROVIDERS, bounces=BOUNCES),
     )
     loaded = Settings(
         database=database,
@@ -206,7 +213,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         sources=sources.complete(
             root, file.source, file=SETTINGS, environment=environment
         ),
-        providers=tuple(providers.provider.values()),
+        providers=tuple(known.provider.values()),
         bounces=bounce.Rules(rules=tuple(bounces.rule.values())),
         deadlines=deadlines.deadline,
         retry=file.retry.schedule,

@@ -179,8 +179,8 @@ def test_a_sample_that_another_rule_takes_is_told() -> None:
         samples=("450 hm", "550 hm"),
     )  # fmt: skip
     assert bounce.misread([first, second]) == [
-        'second: first takes "450 hm"',
-        'second: none takes "550 hm"',
+        ("second", 'rule first takes "450 hm"'),
+        ("second", 'no rule takes "550 hm"'),
     ]
 
 

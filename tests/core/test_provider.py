@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from mailer import settings
 from mailer.core import provider
-from mailer.core.provider import Lane, Provider, Rate, Source
+from mailer.core.provider import Lane, Limits, Provider, Rate, Source
 
 SHIPPED = settings.read(settings.shipped(settings.PROVIDERS), settings.Providers)
 
@@ -75,12 +77,6 @@ def test_a_password_is_never_shown() -> None:
     assert "hush" not in repr(Source(name="relay", password="hush"))
 
 
-def test_domains_hint_at_their_provider() -> None:
-    hints = provider.hints(SHIPPED.provider.values())
-    assert (hints["gmail.com"], hints["aol.com"]) == ("google", "yahoo")
-    assert "yahoo.co.jp" not in hints
-
-
 def test_no_shipped_domain_or_mx_belongs_to_two_providers() -> None:
     every = SHIPPED.provider.values()
     names = Counter(name for one in every for name in (*one.domains, *one.mx))
@@ -97,25 +93,72 @@ def test_shipped_providers_can_be_sent_to() -> None:
         assert all(name == name.lower() for name in (*one.domains, *one.mx))
 
 
-@pytest.mark.parametrize(
-    ("host", "hint", "name"),
-    [
-        ("aspmx.l.google.com", "other", "google"),
-        ("google.com", "other", "other"),
-        ("mx.evilgoogle.com", "other", "other"),
-        ("mx1-vadesecure.net", "other", "earthlink"),
-        ("mx.own.test", "other", "own"),
-        ("own.test", "other", "own"),
-        ("mxown.test", "other", "other"),
-        ("mx.elsewhere.test", "google", "other"),  # it has moved away
-        ("mx.elsewhere.test", "hinted", "hinted"),  # not known by its MX
-    ],
-)
-def test_the_mx_tells_who_receives(host: str, hint: str, name: str) -> None:
-    known = (
-        Provider(name="google", mx=(".google.com", ".googlemail.com")),
-        Provider(name="earthlink", mx=("-vadesecure.net",)),
-        Provider(name="own", mx=("own.test",)),
-        Provider(name="hinted", domains=("hinted.test",)),
+def test_each_number_says_where_it_is_from() -> None:
+    text = settings.shipped(settings.PROVIDERS).read_text("utf-8")
+    numbers = re.findall(
+        r"^(?:connections|messages|rate|ceiling|retry) = .*$", text, re.MULTILINE
     )
-    assert provider.receiving(host, providers=known, hint=hint) == name
+    assert len(numbers) == 5 * len(SHIPPED.provider)
+    assert [line for line in numbers if not re.search(r"  # \w{4,}", line)] == []
+
+
+# ── Key by key ──────────────────────────────────────────────────────────────
+
+YAHOO = Provider(name="yahoo", connections=5, rate=Rate(2), ceiling=Rate(10))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (Source(name="x"), (5, 20, Rate(2), Rate(10))),
+        (Source(name="x", rate=Rate(1)), (5, 20, Rate(1), Rate(1))),
+        (Source(name="x", rate=Rate(1), ceiling=Rate(3)), (5, 20, Rate(1), Rate(3))),
+        (Source(name="x", messages=7, provider={"yahoo": Limits(connections=1)}),
+         (1, 7, Rate(2), Rate(10))),
+        (Source(name="x", connections=9, provider={"yahoo": Limits(connections=1)}),
+         (1, 20, Rate(2), Rate(10))),
+        (Source(name="x", rate=Rate(1), provider={"yahoo": Limits(rate=Rate(4))}),
+         (5, 20, Rate(4), Rate(4))),
+        (Source(name="x", provider={"yahoo": Limits(rate=Rate(4))}),
+         (5, 20, Rate(4), Rate(10))),
+        (Source(name="x", provider={"yahoo": Limits(ceiling=Rate(4))}),
+         (5, 20, Rate(2), Rate(4))),
+        (Source(name="x", provider={"google": Limits(connections=1)}),
+         (5, 20, Rate(2), Rate(10))),
+    ],
+)  # fmt: skip
+def test_a_source_lays_its_limits_over_those_of_a_provider(
+    source: Source, expected: tuple[int, int, Rate, Rate]
+) -> None:
+    held = provider.limited(YAHOO, source)
+    assert (held.connections, held.messages, held.rate, held.ceiling) == expected
+    assert provider.lane(YAHOO, source).rate == expected[2]
+
+
+def test_what_a_source_says_of_one_provider_has_its_own_waits() -> None:
+    waits = (timedelta(minutes=1),)
+    source = Source(name="x", provider={"yahoo": Limits(retry=waits)})
+    assert provider.limited(YAHOO, source).retry == waits
+
+
+@pytest.mark.parametrize(
+    "limits", [{"connections": 0}, {"messages": -1}, {"retry": ()}]
+)
+def test_limits_of_nothing_are_refused(limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="write"):
+        Limits(**limits)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("300/min", "300/min"), ("2/s", "120/min"), ("100/h", "1.67/min"),
+     ("30/h", "30/h"), ("3/d", "3/d"), ("unlimited", "unlimited"), ("1/d", "1/d")],
+)  # fmt: skip
+def test_a_rate_is_written_as_it_is_read(text: str, written: str) -> None:
+    assert str(Rate.parse(text)) == written
+    assert str(Rate.parse(written)) == written
+
+
+def test_a_rate_of_next_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="less than one a day"):
+        Rate.parse("0.5/d")

@@ -33,6 +33,7 @@ ZONE: Zone = {
     "two.test MX": ["10 mx.test."],
     "other.test MX": ["10 else.test."],
     "null.test MX": ["0 ."],
+    "both.test MX": ["10 mx.test.", "20 gone.test."],  # gone.test has no address
     "mx.test A": ["127.0.0.2"],
     "else.test A": ["127.0.0.3"],
 }
@@ -242,6 +243,24 @@ async def test_what_moved_away_from_a_large_provider_leaves_its_lane(
         await tried(db, 1)
 
     assert len(first.accepted) == 1
+    assert await given.rows(db, CHUNKS) == [
+        ("google", 0, "done", 0), ("other", 0, "done", 1),
+    ]  # fmt: skip
+
+
+async def test_a_domain_that_mixes_providers_belongs_to_none(
+    db: database.Pool, workshop: Workshop
+) -> None:
+    await launched(db, "ada@both.test", provider="google")
+    google = Provider(name="google", mx=("mx.test",))
+
+    async with (
+        directly(knowing(workshop, google)) as (direct, first, _second),
+        direct.working(),
+    ):
+        await tried(db, 1)
+
+    assert [one.recipient for one in first.accepted] == ["ada@both.test"]
     assert await given.rows(db, CHUNKS) == [
         ("google", 0, "done", 0), ("other", 0, "done", 1),
     ]  # fmt: skip

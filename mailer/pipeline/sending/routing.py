@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from mailer import errors
-from mailer.core import provider
+from mailer.core import exchange
 from mailer.core.bounce import Answered
 from mailer.core.provider import Kind, Provider, Source
 from mailer.core.subscriber import Subscriber
@@ -98,19 +98,19 @@ class Guide:
     ) -> Mapping[str, list[int]]:
         """Return the seqs that belong into the lanes of other providers than *lane*.
 
-        *domains* has that of each seq.  The best host of a domain decides.
+        *domains* has that of each seq.  All MX hosts of a domain decide together.
         """
         found: defaultdict[str, list[int]] = defaultdict(list)
-        lanes: dict[str, str] = {}
+        lanes: dict[tuple[str, ...], str] = {}
         for seq, domain in domains.items():
             way = ways.get(domain)
             if not isinstance(way, Route):
                 continue
-            host = way.key[0]
-            if host not in lanes:
-                lanes[host] = provider.receiving(
-                    host, providers=self.providers, hint=lane
-                )
-            if lanes[host] != lane:
-                found[lanes[host]].append(seq)
+            hosts = way.names or way.key
+            if hosts not in lanes:
+                lanes[hosts] = exchange.receiver(
+                    hosts, providers=self.providers, hint=lane
+                ).provider
+            if lanes[hosts] != lane:
+                found[lanes[hosts]].append(seq)
         return found

@@ -211,7 +211,7 @@ class Worker:
                 providers=self.setup.providers,
             ),
             rules=self.setup.rules,
-            retry=source.retry or found.retry or self.setup.retry,
+            retry=provider.limited(found, source).retry or self.setup.retry,
         )
 
     async def _content(self, chunk: chunks.Chunk) -> Content:
