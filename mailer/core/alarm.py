@@ -43,6 +43,7 @@ class Kind(StrEnum):
     BEHIND = "events_behind"
     DAMAGED = "spool_damaged"
     SETTINGS = "settings_differ"
+    MOVED = "domain_moved"
     TEST = "test"
 
 
@@ -145,6 +146,14 @@ LORE: Mapping[Kind, Lore] = {
         happened="{subject} runs with other settings or keys than the scheduler",
         did="It goes on; a preflight does not pass until they are the same.",
         cure="Copy config/ and the keys to every machine, and restart what is old.",
+    ),
+    Kind.MOVED: Lore(
+        severity=Severity.WARNING,
+        happened="{subject} is received by another provider now",
+        did="Blasts that are launched from now on send its people on the lane of the "
+        "new one, at that one's rate.",
+        cure="Look at it: mailer provider resolve {name}. If it stays, move it in "
+        "config/providers.toml.",
     ),
     Kind.TEST: Lore(
         severity=Severity.CRITICAL,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import assert_never
 
 from mailer.core.provider import OTHER, Provider
 
@@ -122,3 +123,25 @@ def wrong_name(text: str) -> str | None:
     if _NAME.fullmatch(text):
         return None
     return f'"{text}": name a provider in small letters, digits, "-" and "_"'
+
+
+def sentence(why: Why, provider: str, claims: Mapping[str, str]) -> str:
+    """Say why a domain belongs to *provider*."""
+    match why:
+        case Why.MX:
+            return f"every MX host is one of {provider}"
+        case Why.NOBODY:
+            return "its MX hosts are those of no provider in config/providers.toml"
+        case Why.MIXED:
+            names = ", ".join(sorted(set(claims.values())))
+            return f"its MX hosts are not all one provider's: {names}"
+        case Why.IMPLICIT:
+            return "no MX: its own address takes its mail"
+        case Why.NULL:
+            return "null MX: it takes no mail, and what is sent there bounces"
+        case Why.NONE:
+            return "no such domain, or one without MX and address: mail bounces"
+        case Why.HINT:
+            return "DNS cannot say: this is the hint of config/providers.toml"
+        case _:
+            assert_never(why)

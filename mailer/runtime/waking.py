@@ -13,6 +13,7 @@ from mailer.pipeline import alarming
 from mailer.runtime import Workspace, now
 from mailer.settings import Settings
 
+DOMAINS = 600.0  # seconds between two looks at domains whose time is over
 LOOK = 1.0  # seconds between two looks at the blasts, and at who must be told
 ASK = 2.0  # seconds between two questions whether the database is there
 
@@ -41,13 +42,28 @@ async def wake(workspace: Workspace, *, stop: asyncio.Event) -> None:
     async def deliver() -> None:
         await alarming.deliver(workspace.pool, speaker, now=now())
 
+    async def refresh() -> None:
+        from mailer.pipeline import resolving  # dnspython: 0.1 s
+
+        await resolving.refresh(workspace.pool, chosen)
+
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_again(observer.look, LOOK, stop))
         tasks.create_task(_again(deliver, LOOK, stop))
         tasks.create_task(_again(watcher.tell, LOOK, stop))
         asking = tasks.create_task(_again(watcher.ask, ASK, stop))
+        refreshing = tasks.create_task(_later(refresh, DOMAINS, stop))
         await stop.wait()
         asking.cancel()  # it may wait for a database that is away
+        refreshing.cancel()  # … or for a DNS
+
+
+async def _later(
+    step: Callable[[], Awaitable[object]], seconds: float, stop: asyncio.Event
+) -> None:
+    """Do *step* again and again, the first time after *seconds*."""
+    await asyncio.sleep(seconds)
+    await _again(step, seconds, stop)
 
 
 async def _again(

@@ -26,6 +26,15 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AtDomain:
+    """How many people of a segment are at a domain, and what their provider may be."""
+
+    domain: str
+    provider: str  # the hint
+    people: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """One person of a segment, as a sample shows them."""
 
@@ -58,6 +67,13 @@ async def ids(
 ) -> list[SubscriberId]:
     """Return everyone for whom *predicate* holds."""
     return [SubscriberId(row["id"]) for row in await _rows(tx, "ids", predicate)]
+
+
+async def domains(
+    tx: database.Connection, predicate: segment.Predicate
+) -> list[AtDomain]:
+    """Count the people for whom *predicate* holds, by domain, the largest first."""
+    return [AtDomain(**row) for row in await _rows(tx, "domains", predicate)]
 
 
 async def _rows(

@@ -18,7 +18,8 @@ WITH placed AS (
                          WHEN /* held out */ false THEN 'held_out'
                          ELSE 'owed' END)::delivery_state AS kind
             FROM (
-                SELECT s.id, s.provider, hashint8extended(s.id, :seed) AS rank,
+                SELECT s.id, COALESCE(r.provider, s.provider) AS provider,
+                       hashint8extended(s.id, :seed) AS rank,
                        EXISTS (
                            SELECT FROM suppression x
                            WHERE x.address = s.address
@@ -31,6 +32,7 @@ WITH placed AS (
                              AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
                        ) AS is_suppressed
                 FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+                LEFT JOIN received r ON r.domain = s.domain  -- by its live MX
                 WHERE (/* audience */ true)
             ) AS audience
         ) AS sorted
@@ -225,7 +227,7 @@ LIMIT :limit;
 -- Count an audience by provider, and how many of it are suppressed.
 SELECT provider, count(*) AS people, count(*) FILTER (WHERE is_suppressed) AS suppressed
 FROM (
-    SELECT s.provider,
+    SELECT COALESCE(r.provider, s.provider) AS provider,
            EXISTS (
                SELECT FROM suppression x
                WHERE x.address = s.address AND (x.topic IS NULL OR x.topic = :topic)
@@ -236,6 +238,7 @@ FROM (
                  AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
            ) AS is_suppressed
     FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+    LEFT JOIN received r ON r.domain = s.domain
     WHERE (/* audience */ true)
 ) AS audience
 GROUP BY provider

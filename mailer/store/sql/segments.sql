@@ -32,3 +32,11 @@ SELECT s.id
 FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
 WHERE (/* segment */ true)
 ORDER BY s.id;
+
+-- name: domains
+-- Count who is in a segment by domain and the provider that is hinted for it.
+SELECT s.domain, s.provider, count(*) AS people
+FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
+WHERE (/* segment */ true)
+GROUP BY s.domain, s.provider
+ORDER BY count(*) DESC, s.domain, s.provider;
