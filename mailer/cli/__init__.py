@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "template": "template",
     "blast": "blast",
     "report": "report",
+    "provider": "provider",
     "alarm": "alarm",
     "run": "run",
     "work": "run",

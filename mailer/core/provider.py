@@ -49,6 +49,15 @@ def duration(text: str) -> timedelta:
         raise ValueError(message) from error
 
 
+def span(wait: timedelta) -> str:
+    """Write a duration as `duration` reads it: ``15m``."""
+    left = wait.total_seconds()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if left >= size and left % size == 0:
+            return f"{left / size:g}{unit}"
+    return f"{left:g}s"
+
+
 @dataclass(frozen=True, slots=True)
 class Rate:
     """Messages a second; infinite when unlimited."""

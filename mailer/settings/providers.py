@@ -12,7 +12,7 @@ from pathlib import Path
 from mailer import errors
 from mailer.core import bounce, exchange
 from mailer.core.bounce import Action, Rule
-from mailer.core.provider import OTHER, Provider, Rate, Source
+from mailer.core.provider import OTHER, Provider, Rate, Source, span
 from mailer.settings import document
 
 MOST = 100_000  # connections, messages
@@ -113,22 +113,14 @@ def _of_rates(here: str, rate: Rate, ceiling: Rate) -> Iterator[Fault]:
 def _of_retry(key: str, waits: tuple[timedelta, ...]) -> Iterator[Fault]:
     for one in waits:
         if not FIRST <= one <= LONGEST:
-            yield key, f'{_span(one)}: write waits from "1s" to "7d"'
+            yield key, f'"{span(one)}": write waits from "1s" to "7d"'
     for before, after in pairwise(waits):
         if after < before:
             message = (
-                f"{_span(after)} after {_span(before)}: a wait is never shorter than "
+                f'"{span(after)}" after "{span(before)}": a wait is never shorter than '
                 "the one before"
             )
             yield key, message
-
-
-def _span(wait: timedelta) -> str:
-    seconds = wait.total_seconds()
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= size and seconds % size == 0:
-            return f'"{seconds / size:g}{unit}"'
-    return f'"{seconds:g}s"'
 
 
 def _of_rules(parts: Parts) -> Iterator[Fault]:
@@ -157,7 +149,7 @@ def _of_times(here: str, one: Rule) -> Iterator[Fault]:
         message = f'missing: for how long does it {one.action}?  Write wait = "15m"'
         yield f"{here}.wait", message
     if one.wait is not None and not FIRST <= one.wait <= LONGEST:
-        yield f"{here}.wait", f'{_span(one.wait)}: write a wait from "1s" to "7d"'
+        yield f"{here}.wait", f'"{span(one.wait)}": write a wait from "1s" to "7d"'
     if one.suspend_after is not None and one.suspend_after < 1:
         message = f"{one.suspend_after}: write a number of replies, from 1"
         yield f"{here}.suspend_after", message
