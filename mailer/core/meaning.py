@@ -51,10 +51,17 @@ class Likeness:
 def meaning(verdict: Verdict, *, retry: Sequence[timedelta]) -> Meaning:
     """Say what *verdict* comes to; *retry* are the waits between attempts."""
     return Meaning(
-        message=_message(verdict.outcome, retry),
+        message=_message(verdict.outcome, _waits(verdict, retry)),
         lane=_lane(verdict),
         person=_person(verdict.outcome),
     )
+
+
+def _waits(verdict: Verdict, retry: Sequence[timedelta]) -> Sequence[timedelta]:
+    """Return the waits of a message, of which a rule may lengthen each."""
+    if verdict.action is Action.RETRY and verdict.wait is not None:
+        return list(dict.fromkeys(max(one, verdict.wait) for one in retry))
+    return retry
 
 
 def _message(outcome: delivery.Outcome, retry: Sequence[timedelta]) -> str:

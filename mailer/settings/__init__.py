@@ -100,6 +100,13 @@ class Retry:
 
     schedule: tuple[timedelta, ...] = tuple(timedelta(minutes=one) for one in _MINUTES)
 
+    def __post_init__(self) -> None:
+        if not self.schedule:
+            message = 'schedule: write at least one wait, like ["15m"]'
+            raise ValueError(message)
+        for _, message in providers.of_retry("schedule", self.schedule):
+            raise ValueError(f"schedule: {message}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:

@@ -98,7 +98,7 @@ def _of_limits(here: str, one: Provider) -> Iterator[Fault]:
         value = getattr(one, key)
         if not 1 <= value <= MOST:
             yield f"{here}.{key}", f"{value}: write a number from 1 to {MOST:,}"
-    yield from _of_retry(f"{here}.retry", one.retry)
+    yield from of_retry(f"{here}.retry", one.retry)
 
 
 def _of_rates(here: str, rate: Rate, ceiling: Rate) -> Iterator[Fault]:
@@ -110,7 +110,8 @@ def _of_rates(here: str, rate: Rate, ceiling: Rate) -> Iterator[Fault]:
         yield f"{here}.rate", message
 
 
-def _of_retry(key: str, waits: tuple[timedelta, ...]) -> Iterator[Fault]:
+def of_retry(key: str, waits: tuple[timedelta, ...]) -> Iterator[Fault]:
+    """Yield what is wrong with the waits between attempts."""
     for one in waits:
         if not FIRST <= one <= LONGEST:
             yield key, f'"{span(one)}": write waits from "1s" to "7d"'
@@ -160,7 +161,7 @@ def _of_sources(parts: Parts) -> Iterator[Fault]:
         here = f"source.{source.name}"
         if source.rate and source.ceiling:
             yield from _of_rates(here, source.rate, source.ceiling)
-        yield from _of_retry(f"{here}.retry", source.retry or ())
+        yield from of_retry(f"{here}.retry", source.retry or ())
         for name, limits in source.provider.items():
             below = f"{here}.provider.{name}"
             if name not in parts.providers:
@@ -168,4 +169,4 @@ def _of_sources(parts: Parts) -> Iterator[Fault]:
                 yield below, f'there is no provider "{name}": {known}'
             if limits.rate and limits.ceiling:
                 yield from _of_rates(below, limits.rate, limits.ceiling)
-            yield from _of_retry(f"{below}.retry", limits.retry or ())
+            yield from of_retry(f"{below}.retry", limits.retry or ())

@@ -65,6 +65,11 @@ def test_what_is_done_is_said(provider: str, line: str, said: list[str]) -> None
     assert meant(line, provider=provider) == said
 
 
+def test_a_rule_may_lengthen_the_waits() -> None:
+    message, *_ = meant("450 4.7.1 Greylisted")
+    assert "it goes out again after 15m, 1h, the last" in message
+
+
 def test_a_lost_answer_is_in_doubt() -> None:
     verdict = bounce.lost(Stage.DOT, "reset")
     found = meaning.meaning(verdict, retry=RETRY)

@@ -132,6 +132,26 @@ async def test_a_deferred_message_is_the_same_when_it_is_tried_again(
     assert await given.rows(db, deferrals) == [(1, 1)]
 
 
+async def test_who_is_greylisted_is_left_alone_for_as_long_as_the_rule_says(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    await given.people(db, [ADA])
+    await launching.launch(db, await given.approved(db))
+    sink.script(ADA, "450 4.7.1 Greylisted, see http://example.net/")
+    waits = (
+        "SELECT start_at > mailer_now() + interval '14 min',"
+        " start_at < mailer_now() + interval '19 min' FROM chunk WHERE attempt = 1"
+    )
+
+    async def deferred() -> bool:
+        return bool(await given.rows(db, waits))
+
+    async with workshop.working():
+        await until(deferred)
+
+    assert await given.rows(db, waits) == [(True, True)]
+
+
 async def test_an_unknown_user_bounces_and_is_not_mailed_again(
     db: database.Pool, sink: Sink, workshop: Workshop
 ) -> None:

@@ -179,6 +179,25 @@ def test_providers_are_overridden_key_by_key(root: Path) -> None:
     assert found == shipped
 
 
+@pytest.mark.parametrize(
+    ("waits", "said"),
+    [
+        ("[]", 'retry: schedule: write at least one wait, like ["15m"]'),
+        ('["1h", "5m"]', "a wait is never shorter than the one before"),
+        ('["0s"]', 'schedule: "0s": write waits from "1s" to "7d"'),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused(
+    root: Path, waits: str, said: str
+) -> None:
+    path = root / "config/settings.toml"
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("[retry]", f"[retry]\nschedule = {waits}"), "utf-8")
+    with pytest.raises(errors.Invalid) as caught:
+        load(root)
+    assert said in str(caught.value)
+
+
 def test_segments_are_read_with_every_problem_of_every_file(root: Path) -> None:
     folder = root / "segments"
     (folder / "a.toml").write_text(

@@ -64,7 +64,7 @@ class Outcomes:
                     tried=True,
                     code=reply.code,
                     reply=str(reply),
-                    retry_at=self.watch.now() + self._wait(row.attempts),
+                    retry_at=self.watch.now() + self._wait(row.attempts, verdict),
                 )
             case delivery.InDoubt(reason=reason):
                 self.conclude(row, State.IN_DOUBT, tried=True, reply=reason)
@@ -121,7 +121,13 @@ class Outcomes:
             self.failure = error
             raise
 
-    def _wait(self, attempts: int) -> timedelta:
-        """Return how long a message waits that was put off for the nth time."""
+    def _wait(self, attempts: int, verdict: bounce.Verdict) -> timedelta:
+        """Return how long a message waits that was put off for the nth time.
+
+        As long as the rule of its reply says, at least: greylisting wants its time.
+        """
         wait = self.retry[min(attempts, len(self.retry) - 1)]
-        return wait * self._random.uniform(1 - JITTER, 1 + JITTER)
+        least = 1 - JITTER
+        if verdict.action is bounce.Action.RETRY and verdict.wait is not None:
+            wait, least = max(wait, verdict.wait), 1.0
+        return wait * self._random.uniform(least, 1 + JITTER)
