@@ -7,8 +7,9 @@ the address: a second run meets the same.  The words are the providers' own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
+from decimal import Decimal
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -38,6 +39,46 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """How a provider gets to know a client address: its limit grows with use."""
+
+    start: Rate
+    factor: Decimal = Decimal("1.5")
+    every: timedelta = timedelta(days=1)
+
+    def __post_init__(self) -> None:
+        if self.start.is_unlimited or not self.every or self.factor < 1:
+            message = "trust: write a start, a time, and a factor of at least 1"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """What is different from some time on, until a later phase names it again."""
+
+    at: timedelta  # since the first connection
+    latency: timedelta | None = None
+    tarpit: timedelta | None = None
+    connections: int | None = None
+    messages: int | None = None
+    rate: Rate | None = None
+    burst: int | None = None
+    patience: int | None = None
+    penalty: timedelta | None = None
+    greylisted: Share | None = None
+    closed: str | None = None  # "": open again
+
+    def changed(self, part: Part) -> Part:
+        """Return *part* from this phase on."""
+        news = {
+            one.name: value
+            for one in fields(self)
+            if one.name != "at" and (value := getattr(self, one.name)) is not None
+        }
+        return replace(part, **news)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """How one provider behaves."""
 
@@ -57,7 +98,17 @@ class Part:
     refused: Share = field(default_factory=Share)  # at the dot: policy
     broken: Share = field(default_factory=Share)  # hangs up in the body, first try
     dropped: Share = field(default_factory=Share)  # takes it, hangs up unanswered
+    closed: str = ""  # answered to everybody, if set: an outage
+    tarpit: timedelta = NEVER  # more, before each answer, for whom was told `slow`
+    trust: Trust | None = None  # earned from a low rate up to `rate`
     says: Words = field(default_factory=Words)
+    phase: tuple[Phase, ...] = ()  # what changes while it plays
+
+    def __post_init__(self) -> None:
+        times = [phase.at for phase in self.phase]
+        if times != sorted(times):
+            message = f"phases of {self.name}: write them in the order of their times"
+            raise ValueError(message)
 
 
 class Handshake(StrEnum):

@@ -10,9 +10,8 @@ import asyncio
 import json
 import os
 import re
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,128 +19,15 @@ from typing import Any
 
 from mailer.core.provider import OTHER
 from mailer.mail import sink
-from mailer.mail.scenario import Handshake, Part, Scenario
+from mailer.mail.place import Count, Place
+from mailer.mail.scenario import Handshake, Scenario
 from mailer.mail.sink import Act, Conversation, Then
 
 _ID = re.compile(rb"^message-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 _FEEDBACK = re.compile(rb"^feedback-id:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 _LINK = re.compile(rb'(?:href|src)="(https?://[!#-~]+)"')
 _UNSAFE = re.compile(r"[^A-Za-z0-9@.+-]")
-_MEMORY = 600.0  # seconds for which `slow` replies are held against the client
 EXTENSIONS = ("sink", "PIPELINING", "SIZE 52428800", "8BITMIME", "ENHANCEDSTATUSCODES")
-
-
-@dataclass(slots=True, kw_only=True)
-class Count:
-    """What one provider saw."""
-
-    provider: str
-    connections: int = 0
-    accepted: int = 0
-    unknown: int = 0
-    full: int = 0
-    greylisted: int = 0
-    slowed: int = 0
-    banned: int = 0
-    crowded: int = 0
-    refused: int = 0
-    broken: int = 0
-    dropped: int = 0
-    most_connections: int = 0  # at once
-    most_in_a_second: int = 0  # accepted
-
-
-@dataclass(slots=True)
-class Place:
-    """One provider at work: its part and what it remembers."""
-
-    part: Part
-    count: Count
-    open: int = 0
-    _due: float = 0.0  # GCRA: when the bucket is empty again
-    _banned_until: float = 0.0
-    _slow: deque[float] = field(default_factory=deque)
-    _seen: dict[str, float] = field(default_factory=dict)  # address, first try
-    _broken: set[str] = field(default_factory=set)
-    _second: tuple[int, int] = (0, 0)
-
-    def join(self) -> Act | None:
-        """Count a connection; refuse it when there are too many."""
-        limit = self.part.connections
-        if limit is not None and self.open >= limit:
-            self.count.crowded += 1
-            return Act(self.part.says.crowded, Then.CLOSE)
-        self.open += 1
-        self.count.connections += 1
-        self.count.most_connections = max(self.count.most_connections, self.open)
-        return None
-
-    def rcpt(self, address: str, *, messages: int, now: float) -> Act:
-        """Answer RCPT TO, after *messages* on this connection."""
-        part, count, says = self.part, self.count, self.part.says
-        if part.messages is not None and messages >= part.messages:
-            return Act(says.enough, Then.CLOSE)
-        if (act := self._pace(now)) is not None:
-            return act
-        delay = part.latency.total_seconds()
-        if part.unknown.has(address, "unknown"):
-            count.unknown += 1
-            return Act(says.unknown, delay=delay)
-        if part.full.has(address, "full"):
-            count.full += 1
-            return Act(says.full, delay=delay)
-        if part.greylisted.has(address, "greylisted"):
-            first = self._seen.setdefault(address, now)
-            if first == now or now < first + part.greylisting.total_seconds():
-                count.greylisted += 1
-                return Act(says.greylisted, delay=delay)
-        return Act("250 2.1.5 OK", delay=delay)
-
-    def _pace(self, now: float) -> Act | None:
-        """Refuse what comes too fast, and for a while who does not listen."""
-        part, count = self.part, self.count
-        if now < self._banned_until:
-            count.banned += 1
-            return Act(part.says.banned, Then.CLOSE)
-        if part.rate.is_unlimited:
-            return None
-        due = max(self._due, now) + 1 / part.rate.per_second
-        if due - now <= max(1, part.burst) / part.rate.per_second:
-            self._due = due
-            return None
-        count.slowed += 1
-        self._slow.append(now)
-        while self._slow and self._slow[0] < now - _MEMORY:
-            self._slow.popleft()
-        if part.penalty and len(self._slow) > part.patience:
-            self._banned_until = now + part.penalty.total_seconds()
-            self._slow.clear()
-        closes = part.says.slow.startswith("421")
-        return Act(part.says.slow, Then.CLOSE if closes else Then.GO_ON)
-
-    def breaks(self, address: str) -> bool:
-        """Tell whether the connection is cut while this first try comes in."""
-        if address in self._broken or not self.part.broken.has(address, "broken"):
-            return False
-        self._broken.add(address)
-        self.count.broken += 1
-        return True
-
-    def take(self, address: str, *, now: float) -> Act:
-        """Answer the final dot; 2xx or silence means that the message is in."""
-        part, count = self.part, self.count
-        delay = part.latency.total_seconds()
-        if part.refused.has(address, "refused"):
-            count.refused += 1
-            return Act(part.says.refused, delay=delay)
-        count.accepted += 1
-        second, so_far = self._second
-        self._second = (int(now), so_far + 1 if second == int(now) else 1)
-        count.most_in_a_second = max(count.most_in_a_second, self._second[1])
-        if part.dropped.has(address, "dropped"):
-            count.dropped += 1
-            return Act(then=Then.DROP)
-        return Act(part.says.accepted, delay=delay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,10 +134,12 @@ class Simulation:
         place = self._place(address)
         if client.provider != place.part.name:
             self.left(client)
-            if (act := place.join()) is not None:
+            if (act := place.join(client.peer, now=self._time())) is not None:
                 return act
             client.provider = place.part.name
-        return place.rcpt(address, messages=client.messages, now=self._time())
+        return place.rcpt(
+            address, messages=client.messages, now=self._time(), client=client.peer
+        )
 
     def data(self, client: Conversation) -> Act:
         """Let the message come, if it is to somebody."""
@@ -269,7 +157,8 @@ class Simulation:
     def message(self, client: Conversation, content: bytes) -> Act:
         """Record the message, then answer."""
         address = client.recipients[0]
-        act = self._place(address).take(address, now=self._time())
+        place = self._place(address)
+        act = place.take(address, now=self._time(), client=client.peer)
         if sink.is_yes(act) or act.then is Then.DROP:
             self._keep(client, address, content)
         return act
@@ -283,7 +172,7 @@ class Simulation:
     def left(self, client: Conversation) -> None:
         """Free the client's connection."""
         if client.provider is not None:
-            self.places[client.provider].open -= 1
+            self.places[client.provider].leave(client.peer)
             client.provider = None
 
     def _keep(self, client: Conversation, address: str, content: bytes) -> None:

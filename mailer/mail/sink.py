@@ -107,6 +107,7 @@ class Conversation(asyncio.Protocol):
         self.recipients: list[str] = []
         self.messages = 0  # accepted on this connection
         self.provider: str | None = None  # for the host's own use
+        self.peer = ""  # the client's address
         self._loop = asyncio.get_running_loop()
         self._in = bytearray()
         self._out: list[bytes] = []
@@ -126,6 +127,8 @@ class Conversation(asyncio.Protocol):
         # uvloop's transports are no asyncio.Transport by inheritance.
         self._transport = cast("asyncio.Transport", transport)
         self._talking.add(self)
+        name = transport.get_extra_info("peername")
+        self.peer = name[0] if name else ""
         self._do(self.host.connected(self))
 
     def connection_lost(self, error: Exception | None) -> None:

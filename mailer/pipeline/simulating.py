@@ -11,9 +11,17 @@ from datetime import datetime
 from pathlib import Path
 
 from mailer import errors, settings
-from mailer.mail import certificate, scenario, simulation, sink, transcript, trouble
+from mailer.mail import (
+    certificate,
+    place,
+    scenario,
+    simulation,
+    sink,
+    transcript,
+    trouble,
+)
 
-Count = simulation.Count
+Count = place.Count
 Keeping = simulation.Keeping
 
 

@@ -14,10 +14,11 @@ from mailer.core.bounce import Action, Answered, Lost
 from mailer.core.delivery import Reply, Stage
 from mailer.core.provider import OTHER, Rate, Source, Tls
 from mailer.mail import reply, scenario, simulation, sink, smtp
+from mailer.mail.place import Count, Place
 from mailer.mail.scenario import Part, Scenario
 from mailer.mail.session import Session
 from mailer.mail.share import Share
-from mailer.mail.simulation import Count, Keeping, Place
+from mailer.mail.simulation import Keeping
 
 NOON = datetime(2026, 10, 20, 12, 0, tzinfo=UTC)
 DATA = b"Message-ID: <b1.2.x@example.org>\r\nSubject: Hi\r\n\r\nHi\r\n"
