@@ -259,7 +259,8 @@ def test_a_file_that_is_no_certificate_is_said(tmp_path: Path) -> None:
         {
             *At, *Does, *Handshake,
             *(name.rstrip("_") for kind in (Trouble, scenario.Tls, scenario.Part,
-                                            scenario.Words)
+                                            scenario.Words, scenario.Phase,
+                                            scenario.Trust)
               for name in kind.__dataclass_fields__ if name != "name"),
         }
     ),
