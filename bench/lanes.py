@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from mailer import settings
@@ -76,7 +77,7 @@ def measure(asked: argparse.Namespace) -> Figures:
 
 def played(
     name: str,
-    known: dict[str, Provider],
+    known: Mapping[str, Provider],
     rules: Rules,
     asked: argparse.Namespace,
 ) -> Figures:
@@ -112,11 +113,10 @@ def choose(policy: str, place: Place, known: Provider, seed: int) -> Policy:
     """Return a policy for a provider; those that cannot learn are told its beginning."""
     limits = lane.limits(known, Source(name="bench"))
     part = place.part
-    match policy:
-        case "controller":
-            return Controlled(limits, messages=known.messages, seed=seed)
-        case "oracle":
-            return Oracle(place, limits, known.messages)
+    if policy == "controller":
+        return Controlled(limits, messages=known.messages, seed=seed)
+    if policy == "oracle":
+        return Oracle(place, limits, known.messages)
     rate, connections = first(part, limits)
     made = SnapBack if policy == "snap-back" else Fixed
     return made(rate, connections, min(known.messages, part.messages or 10**6))

@@ -30,11 +30,16 @@ CUT = 0.5  # of the rate, at an event
 THRESHOLD = 0.7  # of the rate at the event: up to here it doubles again
 HOLD = timedelta(seconds=60)  # after an event, before anything grows
 STEP = 0.05  # of the ceiling: the most that a minute adds
-FIRST_STEP = 0.05  # of the rate: what the first minute past what is known adds
+CLIMB = 0.05  # of the rate: what a minute adds past what is known …
+LEVEL = 4  # … so often; then the limit has risen, and each step is twice the last
+FLOW = 0.3  # weight of the last minute in what went through of late
+LESS = 0.95  # of a rate that was thought to be just below the knee, and was not
+PROVEN = 0.95  # of a knee that held for its respite: up to here the rate doubles
 STAY = 0.97  # of the knee: where the rate stays while the knee is respected
 RESPITE = timedelta(minutes=5)  # a knee is respected; doubles when it was right
 LONG_RESPITE = timedelta(minutes=20)
 ALIKE = 0.15  # two knees that differ by less are the same limit
+DEAR = 6  # times a hold that a rule asks for: what is dear is tried seldom
 ROOF = timedelta(minutes=10)  # connections that were refused are not asked for again
 
 OFTEN = 4  # events in WINDOW suspend the lane: cutting did not help
@@ -157,15 +162,26 @@ def _passed(state: State, at: _Moment) -> State:
     if at.now - state.minute < MINUTE or state.mode in {*lane.CLOSED, Mode.PROBING}:
         return state
     if state.troubled or at.now < state.hold_until or not state.accepted:
-        return _fresh(state, at.now)
+        return replace(_fresh(state, at.now), flow=_flow(state, at.now))
     used = state.tried / (at.now - state.minute).total_seconds()
-    grown = _opened(state, at)
+    grown = replace(_opened(state, at), flow=_flow(state, at.now))
     if used >= USED * state.rate:
         grown = _risen(grown, at)
     if state.mode is Mode.BACKING_OFF:
         grown = replace(grown, mode=Mode.NORMAL, reason=None)
         grown = at.changed(state, grown, Cause.RECOVERY)
     return _fresh(grown, at.now)
+
+
+def _flow(state: State, now: datetime) -> float:
+    """Return what went through of late, with the minute that runs."""
+    since = (now - state.minute).total_seconds()
+    weight = FLOW * min(1.0, since / MINUTE.total_seconds())
+    if not state.tried or since < 1 or math.isinf(state.rate):
+        return state.flow
+    if not state.flow:
+        return state.tried / since
+    return state.flow + weight * (state.tried / since - state.flow)
 
 
 def _opened(state: State, at: _Moment) -> State:
@@ -192,9 +208,13 @@ def _risen(state: State, at: _Moment) -> State:
     elif state.knee is not None and at.now < state.knee_until:
         rate = max(rate, rate + (STAY * state.knee - rate) / 2)
     else:
-        step = FIRST_STEP * rate * 2**state.climbs
-        rate, climbs = rate + min(step, STEP * at.limits.ceiling), state.climbs + 1
-    return replace(state, rate=min(rate, at.limits.ceiling), climbs=min(climbs, 20))
+        climbs = min(state.climbs + 1, _STEEP)
+        step = CLIMB * rate * 2 ** max(0, climbs - LEVEL)
+        rate += min(step, STEP * at.limits.ceiling)
+    return replace(state, rate=min(rate, at.limits.ceiling), climbs=climbs)
+
+
+_STEEP = LEVEL + 10
 
 
 def _counted(state: State, seen: Evidence, at: _Moment) -> State:
@@ -379,23 +399,40 @@ def _cut(state: State, signal: Signal, at: _Moment) -> State:
 
 
 def _learned(state: State, signal: Signal, at: _Moment) -> State:
-    """Set the knee to what went through, the threshold below it."""
+    """Set the knee by what went through, and the threshold by the rate.
+
+    A provider's own burst lets more through for a while than it will bear, so the knee
+    is somewhat less.  One that was respected without an event was no mistake.
+    """
     if math.isinf(state.rate):
         return state
-    rate, since = state.rate, (at.now - state.minute).total_seconds()
-    if since >= _MEASURED:
-        rate = min(rate, max(state.tried / since, CUT * rate))
-    is_same = state.knee is not None and abs(rate - state.knee) <= ALIKE * state.knee
-    respite = min(2 * state.respite, LONG_RESPITE) if is_same else RESPITE
-    if signal.suspend_after is not None:  # fewer of these in an hour than suspend
-        respite = max(respite, HOUR / max(1, signal.suspend_after - 1))
+    knee, respite, share = _knee(state, at), RESPITE, THRESHOLD
+    if state.knee is not None and abs(knee - state.knee) <= ALIKE * state.knee:
+        respite = min(2 * state.respite, LONG_RESPITE)
+        if at.now >= state.knee_until:
+            knee, share = max(knee, state.knee), PROVEN
+    if signal.suspend_after is not None:  # one an hour is left for a limit that falls
+        respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 2))
+    elif signal.wait is not None:
+        respite = max(respite, DEAR * signal.wait)
     return replace(
         state,
-        knee=rate,
+        knee=knee,
         knee_until=at.now + respite,
         respite=respite,
-        threshold=max(at.limits.floor, THRESHOLD * rate),
+        threshold=max(at.limits.floor, share * knee),
     )
+
+
+def _knee(state: State, at: _Moment) -> float:
+    """Return what went through in this minute or of late, whichever is less."""
+    rate, since = state.rate, (at.now - state.minute).total_seconds()
+    through = [rate, _flow(state, at.now) or rate]
+    if since >= _MEASURED:
+        through.append(state.tried / since)
+    if state.knee is not None and rate <= state.knee and at.now < state.knee_until:
+        through.append(LESS * rate)
+    return max(CUT * rate, min(through))
 
 
 _MEASURED = 10.0  # seconds: what went through in less says little

@@ -78,6 +78,7 @@ class State:
     knee: float | None = None  # the rate that was too much, by what went through then
     knee_until: datetime = EPOCH  # and is not passed before
     respite: timedelta = timedelta(0)  # for how long it was respected
+    flow: float = 0.0  # what went through of late, messages a second
     roof: int  # connections that the provider allows, as far as is known
     single_until: datetime = EPOCH  # one connection, by a rule
 
