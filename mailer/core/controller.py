@@ -33,9 +33,13 @@ STEP = 0.05  # of the ceiling: the most that a minute adds
 CLIMB = 0.05  # of the rate: what a minute adds past what is known …
 LEVEL = 4  # … so often; then the limit has risen, and each step is twice the last
 FLOW = 0.3  # weight of the last minute in what went through of late
-LESS = 0.95  # of a rate that was thought to be just below the knee, and was not
-PROVEN = 0.95  # of a knee that held for its respite: up to here the rate doubles
-STAY = 0.97  # of the knee: where the rate stays while the knee is respected
+LESS = 0.97  # of a rate that was thought to be just below the knee, and was not
+MORE = 1.04  # of a knee that held for its respite, at most
+FALLEN = 0.85  # of the rate at an event so soon after the last: the limit has fallen
+CAREFUL = 0.92  # of a knee whose next event is dear
+PROVEN = 0.95  # of a knee that was met again: up to here the rate doubles
+STAY = 0.97  # of the knee: where the rate creeps while the knee is respected
+CREEP = 0.06  # of the rate: by so much it creeps in all, while the knee is respected
 RESPITE = timedelta(minutes=5)  # a knee is respected; doubles when it was right
 LONG_RESPITE = timedelta(minutes=20)
 ALIKE = 0.15  # two knees that differ by less are the same limit
@@ -161,12 +165,12 @@ def _passed(state: State, at: _Moment) -> State:
     """Judge the minute that is over: a clean one lets rate and connections grow."""
     if at.now - state.minute < MINUTE or state.mode in {*lane.CLOSED, Mode.PROBING}:
         return state
-    if state.troubled or at.now < state.hold_until or not state.accepted:
+    is_held = bool(state.cuts) and at.now < state.cuts[-1] + HOLD
+    if state.troubled or is_held or not state.accepted:
         return replace(_fresh(state, at.now), flow=_flow(state, at.now))
     used = state.tried / (at.now - state.minute).total_seconds()
     grown = replace(_opened(state, at), flow=_flow(state, at.now))
-    if used >= USED * state.rate:
-        grown = _risen(grown, at)
+    grown = _risen(grown, at, is_used=used >= USED * state.rate)
     if state.mode is Mode.BACKING_OFF:
         grown = replace(grown, mode=Mode.NORMAL, reason=None)
         grown = at.changed(state, grown, Cause.RECOVERY)
@@ -194,19 +198,27 @@ def _opened(state: State, at: _Moment) -> State:
     return replace(state, roof=roof, connections=min(2 * state.connections, roof))
 
 
-def _risen(state: State, at: _Moment) -> State:
+def _risen(state: State, at: _Moment, *, is_used: bool) -> State:
     """Return *state* with the rate of the next minute.
 
-    It doubles to the threshold; it nears the knee by half of what is left, and stays
-    below it as long as that is respected; beyond, steps double with every minute.
+    It doubles to the threshold; it nears the knee by half of what is left, and creeps
+    while that is respected; then it climbs.  What is known to be borne is returned to
+    without being used, for a lane that is short of connections.
     """
     rate, climbs = state.rate, 0
+    near = STAY * state.knee if state.knee is not None else 0.0
     if math.isinf(rate):
         return state
     if rate < state.threshold:
         rate = min(2 * rate, state.threshold)
-    elif state.knee is not None and at.now < state.knee_until:
-        rate = max(rate, rate + (STAY * state.knee - rate) / 2)
+    elif at.now < state.hold_until:
+        return state
+    elif rate < _NEAR * near:
+        rate += (near - rate) / 2
+    elif not is_used:
+        return state
+    elif at.now < state.knee_until:
+        rate += CREEP * rate * (MINUTE / state.respite)
     else:
         climbs = min(state.climbs + 1, _STEEP)
         step = CLIMB * rate * 2 ** max(0, climbs - LEVEL)
@@ -215,6 +227,7 @@ def _risen(state: State, at: _Moment) -> State:
 
 
 _STEEP = LEVEL + 10
+_NEAR = 0.995
 
 
 def _counted(state: State, seen: Evidence, at: _Moment) -> State:
@@ -330,6 +343,12 @@ def _suspended(
         pause, spread = max(next_pause, wait or next_pause), at.jitter
     until = at.now + pause * (1 + JITTER * spread)
     known = state if is_probing else _learned(state, signal, at)
+    if signal.asked is None and not is_probing and known.knee is not None:
+        known = replace(
+            known, flow=0.0, knee=THRESHOLD * min(known.knee, state.rate),
+            threshold=max(at.limits.floor, CUT * known.knee),
+            knee_until=until + known.respite,
+        )  # fmt: skip
     suspended = replace(
         known, mode=Mode.SUSPENDED, not_before=until, reason=signal.reply,
         pause=pause, strikes=0, climbs=0,
@@ -374,9 +393,9 @@ def _struck(state: State, signal: Signal, at: _Moment) -> State:
 
 def _cut(state: State, signal: Signal, at: _Moment) -> State:
     """Halve rate and connections, and remember what was too much."""
-    hold = HOLD
+    until = at.now + HOLD
     if signal.wait is not None and signal.suspend_after is None:
-        hold = max(hold, signal.wait)
+        until = max(until, at.now + signal.wait)
     known = _learned(state, signal, at)
     rate, pause = state.rate, state.not_before
     if math.isinf(rate):
@@ -390,12 +409,10 @@ def _cut(state: State, signal: Signal, at: _Moment) -> State:
         connections=max(1, state.connections // 2),
         not_before=pause,
         reason=signal.reply,
-        hold_until=at.now + hold,
+        hold_until=until,
         climbs=0,
     )
-    return at.changed(
-        state, cut, Cause.CONGESTION, reply=signal.reply, until=cut.hold_until
-    )
+    return at.changed(state, cut, Cause.CONGESTION, reply=signal.reply, until=until)
 
 
 def _learned(state: State, signal: Signal, at: _Moment) -> State:
@@ -407,12 +424,16 @@ def _learned(state: State, signal: Signal, at: _Moment) -> State:
     if math.isinf(state.rate):
         return state
     knee, respite, share = _knee(state, at), RESPITE, THRESHOLD
+    if signal.suspend_after is not None or signal.wait is not None:
+        knee *= CAREFUL
     if state.knee is not None and abs(knee - state.knee) <= ALIKE * state.knee:
-        respite = min(2 * state.respite, LONG_RESPITE)
+        respite, share = min(2 * state.respite, LONG_RESPITE), PROVEN
         if at.now >= state.knee_until:
-            knee, share = max(knee, state.knee), PROVEN
-    if signal.suspend_after is not None:  # one an hour is left for a limit that falls
-        respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 2))
+            knee = min(max((knee + state.rate) / 2, state.knee), MORE * state.knee)
+    if len(state.cuts) > 1 and state.cuts[-2] > at.now - WINDOW:
+        knee, share = min(knee, FALLEN * state.rate), THRESHOLD
+    if signal.suspend_after is not None:  # two an hour are left for a limit that falls
+        respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 3))
     elif signal.wait is not None:
         respite = max(respite, DEAR * signal.wait)
     return replace(
