@@ -34,8 +34,12 @@ CLIMB = 0.05  # of the rate: what a minute adds past what is known …
 LEVEL = 4  # … so often; then the limit has risen, and each step is twice the last
 FLOW = 0.3  # weight of the last minute in what went through of late
 LESS = 0.97  # of a rate that was thought to be just below the knee, and was not
-MORE = 1.04  # of a knee that held for its respite, at most
-FALLEN = 0.85  # of the rate at an event so soon after the last: the limit has fallen
+MORE = 1.02  # of a knee that held for its respite, at most
+SOON = timedelta(minutes=4)
+FALLEN = 0.75  # of the rate at an event so soon after the last: the limit has fallen
+CLOSED_KNEE = 0.85  # of it or of the rate, when the lane was closed nevertheless
+CUT_KNOWN = 0.7  # of the rate, at an event where one was expected
+SLOWLY = 4  # times as long as a lane takes to recover, the knee is respected
 CAREFUL = 0.92  # of a knee whose next event is dear
 PROVEN = 0.95  # of a knee that was met again: up to here the rate doubles
 STAY = 0.97  # of the knee: where the rate creeps while the knee is respected
@@ -171,6 +175,11 @@ def _passed(state: State, at: _Moment) -> State:
     used = state.tried / (at.now - state.minute).total_seconds()
     grown = replace(_opened(state, at), flow=_flow(state, at.now))
     grown = _risen(grown, at, is_used=used >= USED * state.rate)
+    if state.cuts and used < USED * (state.knee or 0):
+        until = min(
+            at.now + SLOWLY * (at.now - state.cuts[-1]), state.cuts[-1] + 2 * HOUR
+        )
+        grown = replace(grown, knee_until=max(grown.knee_until, until))
     if state.mode is Mode.BACKING_OFF:
         grown = replace(grown, mode=Mode.NORMAL, reason=None)
         grown = at.changed(state, grown, Cause.RECOVERY)
@@ -345,7 +354,7 @@ def _suspended(
     known = state if is_probing else _learned(state, signal, at)
     if signal.asked is None and not is_probing and known.knee is not None:
         known = replace(
-            known, flow=0.0, knee=THRESHOLD * min(known.knee, state.rate),
+            known, flow=0.0, knee=CLOSED_KNEE * min(known.knee, state.rate),
             threshold=max(at.limits.floor, CUT * known.knee),
             knee_until=until + known.respite,
         )  # fmt: skip
@@ -401,7 +410,9 @@ def _cut(state: State, signal: Signal, at: _Moment) -> State:
     if math.isinf(rate):
         pause = max(pause, at.now + BREATH)
     else:
-        rate = max(at.limits.floor, min(CUT * rate, known.threshold))
+        is_known = known.threshold > THRESHOLD * state.rate
+        share = CUT_KNOWN if is_known and signal.wait is None else CUT
+        rate = max(at.limits.floor, min(share * rate, known.threshold))
     cut = replace(
         _fresh(known, at.now),
         mode=Mode.BACKING_OFF,
@@ -429,8 +440,9 @@ def _learned(state: State, signal: Signal, at: _Moment) -> State:
     if state.knee is not None and abs(knee - state.knee) <= ALIKE * state.knee:
         respite, share = min(2 * state.respite, LONG_RESPITE), PROVEN
         if at.now >= state.knee_until:
-            knee = min(max((knee + state.rate) / 2, state.knee), MORE * state.knee)
-    if len(state.cuts) > 1 and state.cuts[-2] > at.now - WINDOW:
+            more = max(knee, state.knee)
+            knee = more if state.climbs > 2 else min(more, MORE * state.knee)
+    if len(state.cuts) > 1 and state.cuts[-2] > at.now - SOON:
         knee, share = min(knee, FALLEN * state.rate), THRESHOLD
     if signal.suspend_after is not None:  # two an hour are left for a limit that falls
         respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 3))
