@@ -24,7 +24,7 @@ HOUR = timedelta(hours=1)  # in which the `suspend_after` of a rule counts
 SAME = timedelta(seconds=30)  # replies so close are one event (Postfix's cohorts)
 STRIKES = 2  # replies that make an event: one alone may be a stray
 SLOW = 20 / 30  # messages/s; at less, one reply is 5 % of what SAME sees: enough
-USED = 0.8  # of the rate: a lane that is not used shows nothing about its limit
+USED = 0.9  # of the rate: a lane that is not used shows nothing about its limit
 
 CUT = 0.5  # of the rate, at an event
 THRESHOLD = 0.7  # of the rate at the event: up to here it doubles again
@@ -39,6 +39,7 @@ SOON = timedelta(minutes=4)
 FALLEN = 0.75  # of the rate at an event so soon after the last: the limit has fallen
 CLOSED_KNEE = 0.85  # of it or of the rate, when the lane was closed nevertheless
 CUT_KNOWN = 0.7  # of the rate, at an event where one was expected
+RECOVERED = 0.8  # of the knee goes through again
 SLOWLY = 4  # times as long as a lane takes to recover, the knee is respected
 CAREFUL = 0.92  # of a knee whose next event is dear
 PROVEN = 0.95  # of a knee that was met again: up to here the rate doubles
@@ -47,7 +48,7 @@ CREEP = 0.06  # of the rate: by so much it creeps in all, while the knee is resp
 RESPITE = timedelta(minutes=5)  # a knee is respected; doubles when it was right
 LONG_RESPITE = timedelta(minutes=20)
 ALIKE = 0.15  # two knees that differ by less are the same limit
-DEAR = 6  # times a hold that a rule asks for: what is dear is tried seldom
+DEAR = 3  # times a hold that a rule asks for: what is dear is tried seldom
 ROOF = timedelta(minutes=10)  # connections that were refused are not asked for again
 
 OFTEN = 4  # events in WINDOW suspend the lane: cutting did not help
@@ -175,7 +176,7 @@ def _passed(state: State, at: _Moment) -> State:
     used = state.tried / (at.now - state.minute).total_seconds()
     grown = replace(_opened(state, at), flow=_flow(state, at.now))
     grown = _risen(grown, at, is_used=used >= USED * state.rate)
-    if state.cuts and used < USED * (state.knee or 0):
+    if state.cuts and used < RECOVERED * (state.knee or 0):
         until = min(
             at.now + SLOWLY * (at.now - state.cuts[-1]), state.cuts[-1] + 2 * HOUR
         )
@@ -435,7 +436,7 @@ def _learned(state: State, signal: Signal, at: _Moment) -> State:
     if math.isinf(state.rate):
         return state
     knee, respite, share = _knee(state, at), RESPITE, THRESHOLD
-    if signal.suspend_after is not None or signal.wait is not None:
+    if signal.suspend_after is not None:
         knee *= CAREFUL
     if state.knee is not None and abs(knee - state.knee) <= ALIKE * state.knee:
         respite, share = min(2 * state.respite, LONG_RESPITE), PROVEN
@@ -445,7 +446,8 @@ def _learned(state: State, signal: Signal, at: _Moment) -> State:
     if len(state.cuts) > 1 and state.cuts[-2] > at.now - SOON:
         knee, share = min(knee, FALLEN * state.rate), THRESHOLD
     if signal.suspend_after is not None:  # two an hour are left for a limit that falls
-        respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 3))
+        respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 2))
+        respite = max(respite, (signal.wait or HOUR) / 2)
     elif signal.wait is not None:
         respite = max(respite, DEAR * signal.wait)
     return replace(

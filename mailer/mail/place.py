@@ -14,6 +14,7 @@ from mailer.mail.scenario import Part
 from mailer.mail.sink import Act, Then
 
 MEMORY = 600.0  # seconds for which `slow` replies are held against the client
+STICKY = 120.0  # seconds in the tarpit after one
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +134,7 @@ class Place:
         """Return the seconds before an answer; who was too fast waits in the tarpit."""
         part = self.part
         delay = part.latency.total_seconds()
-        if part.tarpit and account.slow and account.slow[-1] > now - MEMORY:
+        if part.tarpit and account.slow and account.slow[-1] > now - STICKY:
             delay += part.tarpit.total_seconds()
         return delay
 
