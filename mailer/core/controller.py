@@ -446,8 +446,7 @@ def _learned(state: State, signal: Signal, at: _Moment) -> State:
     if len(state.cuts) > 1 and state.cuts[-2] > at.now - SOON:
         knee, share = min(knee, FALLEN * state.rate), THRESHOLD
     if signal.suspend_after is not None:  # two an hour are left for a limit that falls
-        respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 2))
-        respite = max(respite, (signal.wait or HOUR) / 2)
+        respite = max(respite, MINUTE + HOUR / max(1, signal.suspend_after - 3))
     elif signal.wait is not None:
         respite = max(respite, DEAR * signal.wait)
     return replace(
