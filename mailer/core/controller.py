@@ -41,10 +41,10 @@ CLOSED_KNEE = 0.85  # of it or of the rate, when the lane was closed nevertheles
 CUT_KNOWN = 0.7  # of the rate, at an event where one was expected
 RECOVERED = 0.8  # of the knee goes through again
 SLOWLY = 4  # times as long as a lane takes to recover, the knee is respected
-CAREFUL = 0.92  # of a knee whose next event is dear
+CAREFUL = 0.96  # of a knee whose next event is dear
 PROVEN = 0.95  # of a knee that was met again: up to here the rate doubles
 STAY = 0.97  # of the knee: where the rate creeps while the knee is respected
-CREEP = 0.06  # of the rate: by so much it creeps in all, while the knee is respected
+CREEP = 0.08  # of the rate: by so much it creeps in all, while the knee is respected
 RESPITE = timedelta(minutes=5)  # a knee is respected; doubles when it was right
 LONG_RESPITE = timedelta(minutes=20)
 ALIKE = 0.15  # two knees that differ by less are the same limit
