@@ -85,10 +85,11 @@ LORE: Mapping[Kind, Lore] = {
         severity=Severity.CRITICAL,
         happened="{subject} is closed: the provider refuses our mail as not authentic "
         "or not wanted",
-        did="Nothing more goes out on this lane for an hour, then one is tried. "
-        "Nobody was lost: they wait. Other providers go on.",
+        did="Nothing more goes out on this lane until a person opens it. Nobody was "
+        "lost: they wait. Other providers go on.",
         cure="Read what the provider said. Compare what is published with what is "
-        "sent: mailer doctor. If the content is the reason, pause the blast.",
+        "sent: mailer doctor. When it is repaired: mailer provider release {name}. If "
+        "the content is the reason, pause the blast.",
     ),
     Kind.JOURNAL: Lore(
         severity=Severity.CRITICAL,

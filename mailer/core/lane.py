@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mailer.core.provider import Provider, Source
+from mailer.core.provider import Provider, Source, limited
 from mailer.core.throttle import EPOCH
 
 
@@ -50,12 +50,13 @@ class Limits:
 
 
 def limits(provider: Provider, source: Source) -> Limits:
-    """Join what provider and source say; a rate of the source is start and ceiling."""
-    rate = source.rate
+    """Join what provider and source say: no rate is above its ceiling."""
+    held = limited(provider, source)
+    start = held.rate.per_second
     return Limits(
-        start=(rate or provider.rate).per_second,
-        ceiling=(rate or provider.ceiling).per_second,
-        connections=source.connections or provider.connections,
+        start=start,
+        ceiling=max(start, held.ceiling.per_second),
+        connections=held.connections,
     )
 
 

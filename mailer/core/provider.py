@@ -182,6 +182,7 @@ class Source:
     messages: int | None = None
     rate: Rate | None = None
     ceiling: Rate | None = None
+    warmup: bool = False  # it is new to every provider: `core.warmup` says how much
     retry: tuple[timedelta, ...] | None = None  # waits between attempts
     provider: Mapping[str, Limits] = field(default_factory=dict)
 

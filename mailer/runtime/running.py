@@ -184,6 +184,7 @@ def setup(workspace: Workspace) -> sending.Setup:
         providers=chosen.providers,
         rules=chosen.bounces,
         retry=chosen.retry,
+        caps=chosen.caps,
         fingerprint=chosen.fingerprint,
         journals=workspace.root / ".mailer" / "journal",
         router=route.routing(

@@ -15,6 +15,7 @@ from typing import Any
 
 from mailer import errors
 from mailer.core import bounce, provider, segment, signature, tracking
+from mailer.core import cap as caps
 from mailer.settings import alarms, dkim, document, providers, secret, sources
 from mailer.settings.dns import Dns
 from mailer.settings.document import parse, read
@@ -129,6 +130,7 @@ class File:
     private: Address = field(default_factory=lambda: Address(port=8081))
     links: Links = field(default_factory=Links)
     source: Mapping[str, provider.Source]
+    cap: Mapping[str, caps.Cap] = field(default_factory=dict)
     dkim: Mapping[str, dkim.Signer] = field(default_factory=dict)
     dns: Dns = field(default_factory=Dns)
     retry: Retry = field(default_factory=Retry)
@@ -182,6 +184,7 @@ class Settings:
     workers: int | None
     actblue: Credentials | None
     keys: tracking.Ring = field(repr=False)
+    caps: tuple[caps.Cap, ...] = ()
     signers: tuple[signature.Key, ...] = ()
     dns: Dns = field(default_factory=Dns)
     alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
@@ -207,7 +210,10 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
     providers.demand(
         root,
         providers.Parts(
-            providers=known.provider, rules=bounces.rule, sources=file.source
+            providers=known.provider,
+            rules=bounces.rule,
+            sources=file.source,
+            caps=file.cap,
         ),
         providers.Files(settings=SETTINGS, providers=PROVIDERS, bounces=BOUNCES),
     )
@@ -225,6 +231,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         deadlines=deadlines.deadline,
         retry=file.retry.schedule,
         workers=file.work.processes,
+        caps=tuple(file.cap.values()),
         actblue=actblue,
         keys=keys,
         signers=dkim.keys(root, file.dkim, file=SETTINGS),
@@ -324,6 +331,7 @@ def fingerprint(chosen: Settings) -> str:
         chosen.bounces,
         chosen.deadlines,
         chosen.retry,
+        chosen.caps,
         sorted((number, key.hex()) for number, key in chosen.keys.keys.items()),
         chosen.keys.current,
         chosen.alarms,  # without the secret: repr hides it

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from mailer import errors
 from mailer.core import bounce, exchange
 from mailer.core.bounce import Action, Rule
+from mailer.core.cap import Cap
 from mailer.core.provider import OTHER, Provider, Rate, Source, span
 from mailer.settings import document
 
@@ -30,6 +31,7 @@ class Parts:
     providers: Mapping[str, Provider]
     rules: Mapping[str, Rule]
     sources: Mapping[str, Source]
+    caps: Mapping[str, Cap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ def demand(root: Path, parts: Parts, files: Files) -> None:
     """Raise Invalid with every fault of *parts*, each with file, line and key."""
     problems: list[errors.Problem] = []
     for path, faults in (
-        (files.settings, _of_sources(parts)),
+        (files.settings, chain(_of_sources(parts), _of_caps(parts))),
         (files.providers, _of_providers(parts.providers)),
         (files.bounces, _of_rules(parts)),
     ):
@@ -170,3 +172,15 @@ def _of_sources(parts: Parts) -> Iterator[Fault]:
             if limits.rate and limits.ceiling:
                 yield from _of_rates(below, limits.rate, limits.ceiling)
             yield from of_retry(f"{below}.retry", limits.retry or ())
+
+
+def _of_caps(parts: Parts) -> Iterator[Fault]:
+    providers = {*parts.providers, OTHER}
+    for one in parts.caps.values():
+        for key, name, known in (
+            ("provider", one.provider, providers),
+            ("source", one.source, parts.sources),
+        ):
+            if name is not None and name not in known:
+                nearest = errors.nearest(name, known)
+                yield f"cap.{one.name}.{key}", f'there is no {key} "{name}": {nearest}'

@@ -218,6 +218,11 @@ async def renew(
     return {(row["id"], row["epoch"]) for row in rows}
 
 
+async def outranked(tx: database.Connection, *, owner: str) -> set[int]:
+    """Return the chunks of *owner* whose lanes have more urgent work waiting."""
+    return {row["id"] for row in await tx.rows(SQL["outranked"], owner=owner)}
+
+
 async def reclaim(tx: database.Connection, *, owner: str) -> int:
     """Give back the chunks of a process that is known to be dead; return how many."""
     return await tx.run(SQL["reclaim"], owner=owner)

@@ -25,10 +25,14 @@ class Look:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """A lane that is closed for a while; *reason* is what the provider said."""
+    """A lane that is closed for a while; *reason* is what the provider said.
+
+    What is halted waits for a person.
+    """
 
     provider: str
     source: str
+    is_halted: bool
     not_before: datetime
     reason: str
 

@@ -52,9 +52,9 @@ async def test_a_provider_that_refuses_us_as_not_authentic_wakes_somebody(
         found = await raised(db, Kind.LANE)
 
     assert (found.subject, found.detail) == ("lane google/sink", f"It said: {CLOSED}")
-    assert await given.rows(
-        db, "SELECT provider FROM lane WHERE not_before > now() + interval '50 minutes'"
-    ) == [("google",)]
+    assert await given.rows(db, "SELECT provider FROM lane WHERE mode = 'halted'") == [
+        ("google",)
+    ]
 
 
 async def test_being_told_to_slow_down_wakes_nobody(
@@ -62,16 +62,15 @@ async def test_being_told_to_slow_down_wakes_nobody(
 ) -> None:
     await given.people(db, [ADA], provider="google")
     await launching.launch(db, await given.approved(db))
-    sink.script(
-        ADA, "421 4.7.28 an unusual rate of mail from your IP address", "250 2.1.5 OK"
-    )
+    said = "421 4.7.28 an unusual rate of mail from your IP address"
+    sink.script(ADA, said, said, "250 2.1.5 OK")
 
-    async def is_held() -> bool:
-        held = "SELECT 1 FROM lane WHERE not_before > now()"
-        return bool(await given.rows(db, held))
+    async def is_cut() -> bool:
+        cut = "SELECT 1 FROM transition WHERE cause = 'congestion'"
+        return bool(await given.rows(db, cut))
 
     async with workshop.working():
-        await until(is_held)
+        await until(is_cut)
 
     assert await known(db, Kind.LANE) == []
 

@@ -286,7 +286,7 @@ async def test_a_message_that_was_throttled_at_the_dot_leaves_no_doubt_in_the_jo
             for record in spool.read(folder)
         ]
 
-    assert sink.dots == 1
+    assert sink.dots == 2  # one alone may be a stray
     assert await given.states(db, name) == {ADA: "owed"}
     assert records
     assert journal.replay(records) == []

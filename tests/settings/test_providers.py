@@ -8,6 +8,7 @@ import pytest
 
 from mailer import errors, settings
 from mailer.core import provider
+from mailer.core.cap import Cap
 from mailer.core.provider import Rate
 from mailer.settings import workspace
 from tests import sources
@@ -164,3 +165,47 @@ def test_a_workspace_and_a_source_override_key_by_key(root: Path) -> None:
     held = provider.limited(google, source)
     assert (held.rate, held.ceiling) == (Rate(10), Rate(30))
     assert (held.connections, held.messages) == (2, 50)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('[cap.x]\nrate = "5/min"', "cap.x: of what? write provider, source or domain"),
+        ('[cap.x]\nsource = "relay"', 'cap.x: how much? write rate, like "600/min"'),
+        ('[cap.x]\nsource = "relay"\nrate = "0/s"', '"0/s" would send nothing'),
+        ('[cap.x]\nsource = "relay"\nrate = "unlimited"', "is no limit"),
+        ('[cap.x]\nsource = "relay"\ndaily = 0', "daily 0: write a number from 1"),
+        ('[cap.x]\ndomain = "not a name"\ndaily = 5', "write a name like example.org"),
+        (
+            '[cap.x]\nprovider = "gogle"\ndaily = 5',
+            'cap.x.provider: there is no provider "gogle": did you mean "google"',
+        ),
+        (
+            '[cap.x]\nsource = "rely"\ndaily = 5',
+            'cap.x.source: there is no source "rely": did you mean "relay"',
+        ),
+    ],
+)
+def test_a_shared_limit_that_makes_no_sense_is_refused(
+    root: Path, table: str, said: str
+) -> None:
+    path = root / "config/settings.toml"
+    path.write_text(f"{path.read_text('utf-8')}\n{table}\n", "utf-8")
+
+    (problem,) = refused(root)
+
+    assert said in problem
+
+
+def test_shared_limits_and_warm_up_are_read(root: Path) -> None:
+    path = root / "config/settings.toml"
+    text = path.read_text("utf-8").replace("# warmup = true", "warmup = true ")
+    table = '[cap.ours]\nprovider = "google"\ndomain = "example.org"\nrate = "60/min"\n'
+    path.write_text(f"{text}\n{table}", "utf-8")
+
+    found = load(root)
+
+    assert found.sources[0].warmup
+    assert found.caps == (
+        Cap(name="ours", provider="google", domain="example.org", rate=Rate(1.0)),
+    )

@@ -57,10 +57,7 @@ class Observer:
             await self._clear(Kind.STALLED, subject, known, f"it is {look.state}{left}")
         elif pulse.is_stalled(now, seen, limit=self.stalled):
             async with database.transaction(self.pool) as tx:
-                closed = [
-                    f"{one.provider} until {one.not_before:%H:%M} UTC ({one.reason})"
-                    for one in await pulses.closed(tx, seen.name)
-                ]
+                closed = [_said(one) for one in await pulses.closed(tx, seen.name)]
                 text = pulse.stalled(now, seen, workers=workers, closed=closed)
                 if _open(Kind.STALLED, subject, known) != text:
                     await alarms.sustain(tx, Kind.STALLED, subject, text)
@@ -137,3 +134,10 @@ def _open(kind: Kind, subject: str, known: list[Alarm]) -> str | None:
         if (one.kind, one.subject) == (kind, subject):
             return one.detail
     return None
+
+
+def _said(one: pulses.Closed) -> str:
+    """Say until when a lane is closed, and why."""
+    if one.is_halted:
+        return f"{one.provider}/{one.source} until it is released ({one.reason})"
+    return f"{one.provider} until {one.not_before:%H:%M} UTC ({one.reason})"

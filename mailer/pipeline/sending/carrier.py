@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NoReturn
 
 import structlog
 
 from mailer import errors, spool
-from mailer.core import bounce, delivery, provider
-from mailer.core.alarm import Kind
+from mailer.core import bounce, delivery, evidence, provider
 from mailer.core.delivery import State, SubscriberId
 from mailer.core.subscriber import Subscriber
 from mailer.mail import smtp
@@ -20,16 +20,17 @@ from mailer.mail.route import Key
 from mailer.mail.session import Session
 from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.load import RECONNECTS, Item, Load
+from mailer.pipeline.sending.meter import Closed, Meter
 from mailer.pipeline.sending.outcomes import Outcomes
 from mailer.pipeline.sending.routing import Guide, Way
 from mailer.pipeline.sending.settler import Return, Settler
+from mailer.pipeline.sending.steering import Steering, Tally
 from mailer.pipeline.sending.watch import Watch
-from mailer.store import alarms, chunks, database, lanes, subscribers
+from mailer.store import chunks, database, subscribers
 
 AHEAD = 16  # messages that are composed in a row: what they need stays in the caches
 LOW = 4  # … and so many are left when the next are composed
-GRANT = 0.25  # seconds' worth of tokens that are asked for at once
-HALT = timedelta(hours=1)  # of a lane whose provider wants a person to act
+IDLE = 10.0  # seconds without a token, until a connection is not kept any more
 BREATH = timedelta(seconds=5)  # of a lane that is told to slow down
 BACKOFF = timedelta(seconds=30)  # of a lane whose server cannot be reached
 
@@ -46,16 +47,14 @@ class Plan:
     retry: tuple[timedelta, ...]
 
     @property
+    def key(self) -> tuple[str, str]:
+        """Return what the lane is known by."""
+        return self.lane.provider, self.lane.source
+
+    @property
     def is_shared(self) -> bool:
         """Tell whether many domains share the lane, each with servers of its own."""
         return self.guide.is_direct and self.lane.provider == provider.OTHER
-
-
-class Closed(Exception):
-    """The lane is closed for a while, or may start nothing any more.
-
-    Its chunk is free at once: another source of the pool may take it.
-    """
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,20 +63,30 @@ class Carrier:
 
     pool: database.Pool
     plan: Plan
+    steering: Steering
     watch: Watch
     settler: Settler
     journal: spool.Writer
     stop: asyncio.Event
     _session: Session | None = None
     _key: Key | None = None  # of the route that the session was opened for
-    _tokens: int = 0
+    _load: Load | None = None
+    _meter: Meter = field(init=False)
+    _tally: Tally = field(init=False)
+    _is_recalled: bool = False
 
-    async def carry(self, chunk: chunks.Chunk, content: Content) -> bool:
+    def __post_init__(self) -> None:
+        self._tally = self.steering.tally(self.plan.key)
+
+    async def carry(
+        self, chunk: chunks.Chunk, content: Content, *, meter: Meter
+    ) -> bool:
         """Send what is owed of *chunk*; tell whether the lane may go on.
 
         However it ends, every row has its end or is given back.
         """
         wait, is_finished = timedelta(0), False
+        self._meter = meter
         outcomes = Outcomes(
             chunk=chunk,
             rules=self.plan.rules,
@@ -86,16 +95,18 @@ class Carrier:
             watch=self.watch,
             settler=self.settler,
             writer=self.journal,
+            tally=self._tally,
         )
         load = Load(
             chunk,
             outcomes=outcomes,
+            meter=meter,
             watch=self.watch,
             stop=self.stop,
             low=LOW,
             limit=self.plan.lane.messages,
         )
-        load.tokens = self._tokens
+        self._load = load
         self.watch.leases.listen(chunk, load.wake.set)
         try:
             try:
@@ -103,7 +114,6 @@ class Carrier:
                 is_finished = True
             finally:
                 load.is_over = True
-                self._tokens = load.tokens
                 await _ended(load)
         except Closed:
             pass
@@ -115,7 +125,20 @@ class Carrier:
             self.settler.put_back(
                 Return(chunk=chunk, is_finished=is_finished, wait=wait)
             )
-        return is_finished
+        return is_finished or load.is_outranked
+
+    def leave(self) -> None:
+        """End what is under way, give the chunk back and close the connection."""
+        self._is_recalled = True
+        if self._load is not None:
+            self._load.is_over = True
+            self._load.wake.set()
+
+    def put_down(self, outranked: Collection[int]) -> None:
+        """Give the chunk back if it is one of *outranked*, for one more urgent."""
+        if self._load is not None and self._load.chunk.id in outranked:
+            self._load.is_outranked = self._load.is_over = True
+            self._load.wake.set()
 
     async def close(self) -> None:
         """Say goodbye to the server."""
@@ -155,7 +178,7 @@ class Carrier:
         """Write the next messages; no more than may start soon."""
         if len(load.ready) >= LOW:
             return
-        ahead = min(AHEAD, load.tokens)
+        ahead = self._meter.left(AHEAD)
         while left and len(load.ready) < ahead:
             row = left.popleft()
             person = people.get(row.subscriber_id)
@@ -206,53 +229,39 @@ class Carrier:
             if verdict.action is bounce.Action.RECONNECT:
                 await _ended(load)
                 await self.close()
-            elif verdict.action is bounce.Action.HOLD:
-                await self._hold(verdict.wait or HALT, str(reason), alarm=Kind.LANE)
-            elif verdict.action is bounce.Action.SUSPEND:
-                await self._hold(verdict.wait or BACKOFF, str(reason))
+            elif verdict.action in evidence.ASKS:
+                await self.steering.tell(self.plan.key)
+                if verdict.action is not bounce.Action.CUT:
+                    raise Closed
             elif isinstance(outcome, delivery.Throttled):
-                await self._hold(BREATH, str(reason))
+                await self._pause(BREATH, str(reason))
         if load.is_turned_away:
             load.is_turned_away = False
-            await self._hold(BACKOFF, f"closed {RECONNECTS} times before the dot")
-        if load.is_over or self.stop.is_set():
+            await self._pause(BACKOFF, f"closed {RECONNECTS} times before the dot")
+        if load.is_over or self._is_recalled or self.stop.is_set():
             raise Closed
 
-    async def _hold(
-        self, wait: timedelta, reason: str, *, alarm: Kind | None = None
-    ) -> None:
-        async with database.transaction(self.pool) as tx:
-            await lanes.hold(
-                tx,
-                provider=self.plan.lane.provider,
-                source=self.plan.lane.source,
-                wait=wait,
-                reason=reason[:500],
-            )
-            if alarm is not None:
-                name = f"lane {self.plan.lane.provider}/{self.plan.lane.source}"
-                await alarms.raise_(tx, alarm, name, f"It said: {reason}")
-        log.info("lane.held", lane=self.plan.lane.provider, reason=reason[:200])
+    async def _pause(self, wait: timedelta, reason: str) -> NoReturn:
+        """Have the lane rest for a moment.  Raises Closed."""
+        self._tally.pause(wait, reason)
+        await self.steering.tell(self.plan.key)
         raise Closed
 
     async def _grant(self, load: Load, left: deque[chunks.Owed]) -> None:
         """Have the right to send a message; unlimited lanes ask nobody."""
-        rate = self.plan.lane.rate
-        if rate.is_unlimited:
-            load.tokens = AHEAD
-            return
-        while load.tokens < 1 and (left or load.ready):
-            if self.stop.is_set():
-                raise Closed
-            async with database.transaction(self.pool) as tx:
-                load.tokens = await lanes.grant(
-                    tx,
-                    provider=self.plan.lane.provider,
-                    source=self.plan.lane.source,
-                    want=max(1, int(rate.per_second * GRANT)),
-                )
-            if load.tokens < 1:
-                await asyncio.sleep(min(0.5, 1 / rate.per_second))
+
+        def is_wanted() -> bool:
+            return not load.is_over and bool(left or load.ready)
+
+        while is_wanted() and not self._meter.has() and not self.stop.is_set():
+            try:
+                async with asyncio.timeout(IDLE):
+                    await self._meter.wait(self.stop, is_wanted)
+            except TimeoutError:
+                if not load.is_under_way:
+                    await self.close()
+        if self.stop.is_set():
+            raise Closed
 
     async def _embark(self, load: Load) -> None:
         """Have an open session carry *load*: a new one when this has had its share."""
@@ -281,8 +290,18 @@ class Carrier:
             return await guide.open(found)
         except smtp.Refused as refused:
             if found is None or not self.plan.is_shared:
-                await self._hold(BACKOFF, str(refused))
-                raise  # _hold never returns
+                verdict = load.outcomes.judge(refused.end)
+                self._tally.note(
+                    verdict._replace(
+                        outcome=delivery.Throttled(
+                            stage=refused.end.stage, reason=str(refused)
+                        )
+                    )
+                )
+                if verdict.action in evidence.ASKS - {bounce.Action.CUT}:
+                    await self.steering.tell(self.plan.key)
+                    raise Closed from refused
+                await self._pause(BACKOFF, str(refused))
             guide.shut(found, refused.about_domain)
             load.answer_all(refused.about_domain)
             return None

@@ -30,6 +30,7 @@ class Content:
     topic: str
     composers: Mapping[int, message.Composer]
     excluded: Predicate | None
+    domains: frozenset[str]  # of From, of all variants
 
 
 async def load(
@@ -37,10 +38,12 @@ async def load(
 ) -> Content:
     """Read and compile what was approved of a running blast."""
     body = await blasts.content(tx, running.approved_hash)
+    arms = composers(body, running=running, house=house)
     return Content(
         topic=running.topic,
-        composers=composers(body, running=running, house=house),
+        composers=arms,
         excluded=audience.excluded(body, offset=chunks.ROWS_PARAMETERS),
+        domains=frozenset(arm.domain for arm in arms.values()),
     )
 
 

@@ -21,6 +21,7 @@ from mailer.mail.parcel import Parcel
 from mailer.mail.route import Key, Route
 from mailer.mail.session import Session
 from mailer.pipeline.sending import journal
+from mailer.pipeline.sending.meter import Meter
 from mailer.pipeline.sending.outcomes import Outcomes
 from mailer.pipeline.sending.watch import Watch
 from mailer.store import chunks
@@ -64,6 +65,7 @@ class Load:
         chunk: chunks.Chunk,
         *,
         outcomes: Outcomes,
+        meter: Meter,
         watch: Watch,
         stop: asyncio.Event,
         low: int,
@@ -75,10 +77,12 @@ class Load:
         self.ready: deque[Item] = deque()
         self.changed: list[Item] = []  # of whom something was learned: ask again
         self.look = 0  # of the watch, before the database was asked for the chunk
-        self.tokens = 0  # how many may start
         self.is_over = False  # nothing may start any more
+        self.is_outranked = False  # … because a more urgent blast waits
         self.is_turned_away = False  # again and again, and nobody got through between
         self.verdict: bounce.Verdict | None = None  # asks something of the lane
+        self._meter = meter
+        self._tally = outcomes.tally
         self._watch = watch
         self._stop = stop
         self._low = low
@@ -117,7 +121,6 @@ class Load:
         assert session is not None
         while (
             ready
-            and self.tokens > 0
             and ready[0].key == self._key
             and self.verdict is None
             and session.begun < self._limit
@@ -127,16 +130,18 @@ class Load:
                 if self.is_over:
                     self.wake.set()
                 return None
+            is_changed = self._has_changed(item)
+            if not is_changed and not self._meter.take():
+                break
             ready.popleft()
             if len(ready) < self._low:
                 self.wake.set()
-            if self._has_changed(item):
+            if is_changed:
                 self.changed.append(item)
                 self.wake.set()
                 continue
             parcel = self._parcel(item)
             if parcel is not None:
-                self.tokens -= 1
                 self._open[parcel] = item
                 return parcel
         self.wake.set()
@@ -169,10 +174,13 @@ class Load:
             case delivery.Accepted():
                 self._accepted += 1
                 self._in_vain = 0
+                self._tally.tried += 1
+                self._tally.accepted += 1
             case delivery.Throttled() as outcome:
+                self._tally.note(verdict)
                 verdict = verdict._replace(outcome=self._put_off(item, outcome))
             case _:
-                pass
+                self._tally.note(verdict)
         self.outcomes.settle(item.row, verdict)
         if isinstance(verdict.outcome, delivery.Throttled):
             self._untake(item)
@@ -290,4 +298,6 @@ def _concerns_lane(verdict: bounce.Verdict) -> bool:
         bounce.Action.RECONNECT,
         bounce.Action.HOLD,
         bounce.Action.SUSPEND,
+        bounce.Action.SINGLE,
+        bounce.Action.FEWER,
     }

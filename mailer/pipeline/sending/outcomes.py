@@ -13,6 +13,7 @@ from mailer.core import bounce, delivery
 from mailer.core.delivery import State
 from mailer.mail.parcel import End
 from mailer.pipeline.sending import journal, settler
+from mailer.pipeline.sending.steering import Tally
 from mailer.pipeline.sending.watch import Watch
 from mailer.store import chunks, deliveries
 
@@ -30,6 +31,7 @@ class Outcomes:
     watch: Watch
     settler: settler.Settler
     writer: spool.Writer
+    tally: Tally  # of the lane: for its controller
     failure: errors.Unavailable | None = None  # of the journal: nothing starts any more
     _random: random.Random = field(default_factory=random.Random)
 

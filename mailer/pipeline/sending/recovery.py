@@ -28,8 +28,8 @@ from mailer.store import (
     database,
     deliveries,
     journals,
-    lanes,
     processes,
+    slots,
 )
 
 EVERY = 2.0  # seconds between two looks for those that are gone
@@ -74,7 +74,7 @@ async def reclaim(pool: database.Pool, *, owner: str, leases: Leases) -> None:
     async with database.transaction(pool) as tx:
         await chunks.let_go(tx, owner=owner, known=leases.known())
         lost, new = await chunks.split(tx, limit=AT_ONCE)
-        await lanes.tidy_slots(tx)
+        await slots.tidy(tx)
     if lost:
         log.warning("chunks.lost", chunks=lost, going_on=new)
     async with database.connection(pool) as tx:
@@ -159,7 +159,7 @@ async def settle(pool: database.Pool, folder: Path, *, owner: str) -> None:
                 await alarms.doubt(tx, chunk.blast_id, found)
                 doubts += found
         freed = await chunks.reclaim(tx, owner=owner)
-        await lanes.drop_slots(tx, owner=owner)
+        await slots.drop(tx, owner=owner)
         await journals.begin(tx, owner)
         await journals.count(tx, owner)
         await processes.leave(tx, owner)

@@ -6,7 +6,7 @@ One task asks the database about it; carriers only look here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +17,8 @@ import structlog
 from mailer import errors
 from mailer.core.delivery import BlastId
 from mailer.pipeline.sending.leases import LEASE, Leases, boottime
-from mailer.store import blasts, chunks, database, journals, lanes, migrate, processes
+from mailer.pipeline.sending.slots import Slots
+from mailer.store import blasts, chunks, database, journals, migrate, processes, slots
 
 TICK = 0.001  # seconds for which the time stands
 POLL = 0.4  # seconds; stop means stop within 1 s
@@ -25,6 +26,8 @@ OVERLAP = timedelta(seconds=10)  # a change may commit so long after its timesta
 RENEW = 3.0  # seconds: three chances before a lease ends
 MANY = 100_000  # people of whom something was learned: more, and all are asked about
 STALE = 4.0  # seconds; who looked longer ago may have missed a stop or a farewell
+
+Heed = Callable[[Sequence[slots.Berth]], None]
 
 log = structlog.get_logger()
 
@@ -45,6 +48,8 @@ class Watch:
     leases: Leases
     identity: UUID | None  # of the database
     boottime: Callable[[], float] = boottime
+    slots: Slots = field(default_factory=Slots)
+    heed: Heed = lambda _berths: None
     is_outdated: bool = False  # a later release has changed what we rely on
     is_replaced: bool = False  # the database is another one, or has lost something
     running: dict[BlastId, blasts.Running] = field(default_factory=dict)
@@ -106,15 +111,17 @@ class Watch:
         async with database.transaction(self.pool) as tx:
             # In the order of the settler, who writes to the same rows.
             kept = await chunks.renew(tx, held, owner=self.owner, lease=LEASE)
-            await lanes.renew_slots(tx, owner=self.owner, lease=LEASE)
+            await slots.renew(tx, owner=self.owner, lease=LEASE)
             await processes.beat(tx, self.owner)
             self.is_outdated = await migrate.is_outdated(tx)
             known = (await journals.standings(tx, [self.owner])).get(self.owner)
+            outranked = await chunks.outranked(tx, owner=self.owner)
         if not ours.is_within(known):
             self.is_replaced = True
             self.leases.lose_all()
             log.error("database.replaced", ours=str(ours), found=str(known))
             return
+        self.slots.put_down(outranked)
         lost = self.leases.renewed(held, kept, asked=before)
         if lost:
             log.warning("leases.lost", chunks=[chunk.id for chunk in lost])
@@ -129,10 +136,15 @@ class Watch:
         back = OVERLAP
         if self.looks:  # after an outage: all that was missed
             back += timedelta(seconds=before - self._asked)
+        ours = self.slots.held()
         async with database.connection(self.pool) as tx:
             found = await blasts.running(tx)
             clock = await blasts.clock(tx)
             changed = await processes.changes(tx, back=back)
+            if ours:
+                berths = await slots.berths(tx, owner=self.owner)
+                self.slots.told(ours, {one.id for one in berths})
+                self.heed(berths)
         self._asked_at, self._asked, self._told_at = clock, before, -1.0
         self.looks += 1
         for one in changed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -18,13 +20,15 @@ from mailer.pipeline.sending.complaints import Complaints
 from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.entry import Setup
 from mailer.pipeline.sending.leases import LEASE, Leases
+from mailer.pipeline.sending.meter import Meter
 from mailer.pipeline.sending.routing import Guide
 from mailer.pipeline.sending.settler import Settler
+from mailer.pipeline.sending.slots import Held
+from mailer.pipeline.sending.steering import Steering, advance
 from mailer.pipeline.sending.watch import Watch, pause
-from mailer.store import chunks, database, lanes, processes
+from mailer.store import chunks, database, lanes, processes, slots
 
 IDLE = 0.2  # seconds between two looks for work; a new worker has some within 1 s
-CONNECTIONS = 100  # of one process, all lanes together
 RETRY = 1.0  # seconds between two tries of a disk that takes nothing
 DRAIN = 30.0  # seconds that open messages are given at a stop
 
@@ -43,8 +47,11 @@ class Worker:
     journal: spool.Writer
     stop: asyncio.Event
     complaints: Complaints
+    steering: Steering
     _contents: dict[tuple[BlastId, str], Content] = field(default_factory=dict)
+    _meters: dict[tuple[str, str, tuple[str, ...]], Meter] = field(default_factory=dict)
     _open: int = 0
+    _after: str = ""  # the provider at which the last look for work ended
     _has_begun: bool = False  # the journal, on the disk
 
     async def lead(self) -> None:
@@ -102,14 +109,16 @@ class Worker:
 
     async def _spread(self, carriers: asyncio.TaskGroup) -> int:
         """Start a carrier on each lane that wants one; return how many."""
-        if self._open >= CONNECTIONS or not self.watch.running:
+        if not self.watch.running:
             return 0
         started = 0
         names = [source.name for source in self.setup.sources]
         async with database.connection(self.pool) as tx:
-            wanted = await lanes.wanted(tx, names)
+            wanted, self._after = await lanes.wanted(tx, names, after=self._after)
         for lane in wanted:
-            if self._open >= CONNECTIONS:
+            if self._open >= self.setup.connections:
+                if not lane.taken:  # every lane with work has one, in turn at least
+                    self.watch.slots.make_room(now=self.watch.boottime())
                 break
             taken = await self._take(lane)
             if taken is not None:
@@ -123,10 +132,16 @@ class Worker:
         """Take a connection of *lane* and a chunk for it; None: somebody was faster."""
         asked = self.watch.boottime()
         async with database.transaction(self.pool) as tx:
-            slot = await lanes.take_slot(
+            found = await advance(tx, (lane.provider, lane.source))
+            if found is None or not found.is_open:
+                return None
+            if not math.isinf(found.state.rate):
+                self._limit(lane)
+            slot = await slots.take(
                 tx,
                 provider=lane.provider,
                 source=lane.source,
+                connections=found.state.connections,
                 owner=self.owner,
                 lease=LEASE,
             )
@@ -134,7 +149,7 @@ class Worker:
                 return None
             chunk = await self._lease(tx, lane)
             if chunk is None:
-                await lanes.give_slot(tx, slot)
+                await slots.give(tx, slot)
                 return None
         self._hold(lane, chunk, asked=asked)
         return slot, chunk
@@ -149,35 +164,43 @@ class Worker:
             owner=self.owner,
             lease=LEASE,
             window=self.watch.leases.window(
-                lane.provider, per_second=self._rate(lane).per_second
+                lane.provider, per_second=self._fastest(lane)
             ),
             standing=self.watch.standing(),
         )
 
     def _hold(self, lane: lanes.Wanted, chunk: chunks.Chunk, *, asked: float) -> None:
-        rate = self._rate(lane).per_second
         self.watch.leases.take(
-            chunk, asked=asked, per_second=rate, look=self.watch.looks
+            chunk,
+            asked=asked,
+            per_second=self._fastest(lane),
+            look=self.watch.looks,
         )
 
-    def _rate(self, lane: lanes.Wanted) -> provider.Rate:
-        return self._plan(lane).lane.rate
+    def _fastest(self, lane: lanes.Wanted) -> float:
+        """Return the messages a second that a lane may grow to."""
+        return self._limits(lane).ceiling.per_second
 
     async def _carry(self, lane: lanes.Wanted, slot: int, first: chunks.Chunk) -> None:
         """Carry chunk after chunk over one connection, then give it back."""
         carrier = Carrier(
             pool=self.pool,
             plan=self._plan(lane),
+            steering=self.steering,
             watch=self.watch,
             settler=self.settler,
             journal=self.journal,
             stop=self.stop,
         )
+        key = (lane.provider, lane.source)
+        since = self.watch.boottime()
+        self.watch.slots.hold(Held(slot=slot, lane=key, since=since, carrier=carrier))
         chunk: chunks.Chunk | None = first
         try:
             while chunk is not None:
                 held = await self._content(chunk)
-                may_go_on = await carrier.carry(chunk, held)
+                meter = self._meter(lane, held.domains)
+                may_go_on = await carrier.carry(chunk, held, meter=meter)
                 chunk = None
                 if may_go_on and not self.stop.is_set():
                     asked = self.watch.boottime()
@@ -192,13 +215,57 @@ class Worker:
             async with asyncio.timeout(DRAIN):
                 await carrier.close()
                 await self._give(slot)
+            self.watch.slots.drop(slot)
 
     async def _give(self, slot: int) -> None:
         try:
             async with database.transaction(self.pool) as tx:
-                await lanes.give_slot(tx, slot)
+                await slots.give(tx, slot)
         except errors.Unavailable:
             log.warning("slot.left", slot=slot)  # its lease ends by itself
+
+    def _meter(self, lane: lanes.Wanted, senders: Collection[str]) -> Meter:
+        """Return what all our connections share that send as *senders* on a lane."""
+        domains = entry.capped(self.setup.caps, self._plan(lane).lane, senders)
+
+        async def ask(want: int) -> lanes.Grant | None:
+            return await self._grant(lane, domains, want)
+
+        key = (lane.provider, lane.source, domains)
+        return self._meters.setdefault(key, Meter(ask=ask))
+
+    async def _grant(
+        self, lane: lanes.Wanted, domains: Sequence[str], want: int
+    ) -> lanes.Grant | None:
+        async with database.transaction(self.pool) as tx:
+            found = await lanes.grant(
+                tx,
+                provider=lane.provider,
+                source=lane.source,
+                domains=domains,
+                want=want,
+            )
+            if found is not None and found.is_stale:  # the first of this day
+                await advance(tx, (lane.provider, lane.source))
+        return found
+
+    def _limit(self, lane: lanes.Wanted) -> None:
+        """Take tokens from now on: what was known of the lane may be old."""
+        for (name, source, _), meter in self._meters.items():
+            if (name, source) == (lane.provider, lane.source):
+                meter.is_unlimited = False
+
+    def heed(self, berths: Sequence[slots.Berth]) -> None:
+        """Take over what is asked of the lanes that we use."""
+        self.steering.told(berths)
+        unlimited = {(b.provider, b.source) for b in berths if b.is_unlimited}
+        for (name, source, _), meter in self._meters.items():
+            meter.is_unlimited = (name, source) in unlimited
+
+    def _limits(self, wanted: lanes.Wanted) -> provider.Provider:
+        source = next(one for one in self.setup.sources if one.name == wanted.source)
+        found = entry.known_provider(self.setup.providers, wanted.provider)
+        return provider.limited(found, source)
 
     def _plan(self, wanted: lanes.Wanted) -> Plan:
         source = next(one for one in self.setup.sources if one.name == wanted.source)
@@ -211,7 +278,7 @@ class Worker:
                 providers=self.setup.providers,
             ),
             rules=self.setup.rules,
-            retry=provider.limited(found, source).retry or self.setup.retry,
+            retry=self._limits(wanted).retry or self.setup.retry,
         )
 
     async def _content(self, chunk: chunks.Chunk) -> Content:
@@ -255,11 +322,13 @@ async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> Non
             journal=writer,
             stop=stop,
             complaints=Complaints(pool=pool),
+            steering=Steering(pool=pool),
         )
+        watch.heed = worker.heed
         await worker.complaints.begun()
         await _together(worker, watch=watch, settler=settler)
         async with database.transaction(pool) as tx:
-            await lanes.drop_slots(tx, owner=owner)
+            await slots.drop(tx, owner=owner)
             await processes.leave(tx, owner)
     with suppress(errors.Conflict), spool.owned(setup.journals / owner):
         if leases.settled:
@@ -284,6 +353,7 @@ async def _together(worker: Worker, *, watch: Watch, settler: Settler) -> None:
     async with asyncio.TaskGroup() as parts:
         parts.create_task(watch.run(carried))
         parts.create_task(settler.run(carried))
+        parts.create_task(worker.steering.run(carried))
         parts.create_task(
             recovery.run(
                 worker.pool,

@@ -127,6 +127,23 @@ WHERE c.id = told.id AND c.owner = :owner AND c.epoch = told.epoch
   AND c.lost_at IS NULL AND c.lease_until > clock_timestamp()
 RETURNING c.id, c.epoch;
 
+-- name: outranked
+-- List the chunks of a process that keep a lane from those of a more urgent blast.
+SELECT c.id
+FROM chunk c
+JOIN blast b ON b.id = c.blast_id
+WHERE c.owner = :owner AND c.state = 'leased' AND EXISTS (
+    SELECT FROM blast o
+    JOIN round r ON r.blast_id = o.id AND r.released_at IS NOT NULL
+    JOIN chunk n ON n.blast_id = o.id AND n.round = r.number
+    WHERE o.state IN ('testing', 'deciding', 'sending') AND o.id <> b.id
+      AND (o.priority > b.priority
+           OR o.priority = b.priority AND o.expires_at < b.expires_at)
+      AND n.provider = c.provider AND n.pool = c.pool AND n.state = 'ready'
+      AND n.start_at <= mailer_now()
+)
+ORDER BY c.id;
+
 -- name: reclaim
 -- Give back every chunk of a process that is known to be dead.
 UPDATE chunk SET state = 'ready', owner = NULL, lease_until = NULL,

@@ -25,9 +25,10 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT true AS is_owed,
            bool_or(l.provider IS NULL OR l.not_before <= clock_timestamp()
-                                     AND l.mode <> 'suspended') AS is_open,
+                                     AND l.mode <> 'halted') AS is_open,
            max(COALESCE(l.rate, 'infinity'))
-               FILTER (WHERE l.not_before <= clock_timestamp()) AS rate
+               FILTER (WHERE l.not_before <= clock_timestamp()
+                         AND l.mode <> 'halted') AS rate
     FROM (
         SELECT DISTINCT c.provider, c.pool
         FROM chunk c
@@ -45,11 +46,13 @@ ORDER BY b.id;
 
 -- name: closed
 -- List the lanes that are closed for a while and have work of a blast, and why.
-SELECT DISTINCT l.provider, l.source, l.not_before, COALESCE(l.reason, '') AS reason
+SELECT DISTINCT l.provider, l.source, l.mode = 'halted' AS is_halted,
+       GREATEST(l.not_before, 'epoch') AS not_before, COALESCE(l.reason, '') AS reason
 FROM chunk c
 JOIN blast b ON b.id = c.blast_id
 JOIN lane l ON l.provider = c.provider AND l.pool = c.pool
-WHERE b.name = :name AND c.state <> 'done' AND l.not_before > clock_timestamp()
+WHERE b.name = :name AND c.state <> 'done'
+  AND (l.not_before > clock_timestamp() OR l.mode = 'halted')
 ORDER BY l.provider, l.source;
 
 -- name: excuse
