@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 
 import click
 from rich.console import Console, Group
@@ -17,6 +18,7 @@ from mailer.cli.context import Context, json_option, pass_context, show_json
 from mailer.core import blast as blasts
 from mailer.core.alarm import Alarm
 from mailer.core.delivery import State
+from mailer.core.provider import Rate
 from mailer.pipeline import scheduling
 
 LOOK = 0.5  # seconds between two looks of `watch`
@@ -166,9 +168,28 @@ async def _follow(at: scheduling.Desk, name: str) -> scheduling.Watched:
 
 
 def _picture(seen: scheduling.Watched, *, rate: float | None) -> Group:
-    """Return the open alarms, and the blast below."""
+    """Return the open alarms, the blast below, and the lanes that are not as usual."""
     lines = [Text(_alarm(one), style=alarm.style(one)) for one in seen.alarms]
-    return Group(*lines, _table(seen, rate=rate))
+    lanes = [
+        Text(_lane(one, now=seen.at), style="yellow")
+        for one in seen.lanes
+        if one.mode != "normal"
+    ]
+    return Group(*lines, _table(seen, rate=rate), *lanes)
+
+
+def _lane(one: scheduling.Lane, *, now: datetime) -> str:
+    """Say how a lane stands that is not as usual, and which reply led to it."""
+    name = f"{one.provider}/{one.source}"
+    text = f"lane {name}: {one.mode.replace('_', ' ')}"
+    if one.mode == "halted":
+        text += f" until released (mailer provider release {name})"
+    elif one.not_before > now:
+        text += f" until {one.not_before.astimezone():%H:%M:%S}"
+    if one.rate is not None:
+        text += f", {Rate(one.rate)}"
+    text += f", {one.connections} of {one.most} connections"
+    return f"{text}: {one.reason}" if one.reason else text
 
 
 def _alarm(one: Alarm) -> str:

@@ -7,6 +7,7 @@ import sys
 import click
 
 from mailer import runtime, settings
+from mailer.cli import lane
 from mailer.cli.context import Context, json_option, pass_context, show_json
 from mailer.pipeline import shaping
 
@@ -224,5 +225,8 @@ def audit(
         return
     tables.show_audit(found, limit=limit)
 
+
+for _command in (lane.release, lane.halt, lane.history):
+    provider.add_command(_command)
 
 COMMANDS: dict[str, click.Command] = {"provider": provider}

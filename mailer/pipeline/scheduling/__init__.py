@@ -16,10 +16,12 @@ from mailer.pipeline.scheduling.preflighting import Preflight, preflight
 from mailer.pipeline.scheduling.proofing import Proof, proof
 from mailer.pipeline.scheduling.watching import Watched, listed, watch
 from mailer.store.blasts import Blast
+from mailer.store.lanes import Lane
 
 __all__ = [
     "Blast",
     "Desk",
+    "Lane",
     "Preflight",
     "Proof",
     "Watched",
