@@ -99,6 +99,7 @@ class Program:
     public: int = 0
     private: int = 0
     launcher: tuple[str, ...] = ("-m", "mailer")
+    runner: tuple[str, ...] = ()  # what runs all of it, on another machine say
     _count: list[int] = field(default_factory=lambda: [0])
 
     async def run(self, *arguments: object, actor: str = "ada") -> Done:
@@ -155,7 +156,7 @@ class Program:
                 await running.end()
 
     def _words(self, *arguments: object) -> list[str]:
-        words = [sys.executable, *self.launcher, "-C", str(self.root)]
+        words = [*self.runner, sys.executable, *self.launcher, "-C", str(self.root)]
         return [*words, *(str(one) for one in arguments)]
 
     def read(self, path: str | Path) -> str:

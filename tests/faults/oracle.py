@@ -166,7 +166,9 @@ def fastest(arrivals: Iterable[Arrival]) -> int:
 
 
 @asynccontextmanager
-async def oracle(folder: Path, scenario: str = QUICK) -> AsyncIterator[Oracle]:
+async def oracle(
+    folder: Path, scenario: str = QUICK, *, host: str = "127.0.0.1"
+) -> AsyncIterator[Oracle]:
     """Have a simulated provider beside the test, in its own process.
 
     *folder* is its own, and there.
@@ -176,7 +178,7 @@ async def oracle(folder: Path, scenario: str = QUICK) -> AsyncIterator[Oracle]:
     record.touch()
     async with _ear(folder / "transcript") as ear:
         outside = Program(root=folder / "nowhere", environment=program.environment())
-        words = ["--port", 0, "--scenario", play, "--record", record]
+        words = ["--host", host, "--port", 0, "--scenario", play, "--record", record]
         words += ["--transcript", folder / "transcript"]
         async with outside.running("sink", *words) as sink:
             port = await sink.says(r"Listening on .*:(\d+)")

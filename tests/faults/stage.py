@@ -105,9 +105,9 @@ async def ended(db: database.Pool) -> int:
     return count
 
 
-async def at_work(db: database.Pool, *, count: int) -> None:
+async def at_work(db: database.Pool, *, count: int, within: float = 20) -> None:
     """Wait until so many workers are at work: one that starts may still refuse to."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(within):
         while len(await given.rows(db, WORKERS)) < count:
             continue
 
