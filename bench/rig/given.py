@@ -52,6 +52,7 @@ class Given:
     hash: str = ""  # of the content that is sent
     is_signed: bool = False
     connections: int = 10
+    rate: str = "unlimited"  # of the lane
     messages: int = 0  # that are owed, or that the obvious way sends
 
 

@@ -163,7 +163,7 @@ def worker(asked: Given) -> Figures:
                 tls=Tls.NONE,
                 connections=asked.connections,
                 messages=1000,
-                rate=Rate.parse("unlimited"),
+                rate=Rate.parse(asked.rate),
             ),
         ),
         providers=(Provider(name="other"),),
