@@ -82,3 +82,23 @@ def test_a_lane_that_is_open_need_not_be_released(with_lane: Path) -> None:
 
 def test_lanes_that_have_not_changed_have_no_history(with_lane: Path) -> None:
     assert run(with_lane, "history").output == "No lane has changed yet.\n"
+
+
+@pytest.mark.timeout(90)
+def test_watching_a_blast_shows_the_lanes_that_are_not_as_usual(
+    with_lane: Path,
+) -> None:
+    def blast(*arguments: str) -> str:
+        words = ["-C", str(with_lane), "--as", "ada", "blast", *arguments]
+        return CliRunner().invoke(cli.commands, words).output
+
+    blast("new", "hello")
+    before = blast("watch", "hello", "--once")
+    run(with_lane, "halt", "google/relay", "--why", "complaints")
+    after = " ".join(blast("watch", "hello", "--once").split())
+
+    assert "lane " not in before
+    assert (
+        "lane google/relay: halted until released (mailer provider release"
+        " google/relay), 300/min, 5 of 5 connections: ada: complaints"
+    ) in after
