@@ -1,4 +1,6 @@
+-- breaking
 -- What the controller knows of a lane, why it did what, and limits that lanes share.
+-- A worker of an earlier release would go on where a lane is halted.
 
 ALTER TYPE lane_mode ADD VALUE 'halted';  -- until a person releases it
 
