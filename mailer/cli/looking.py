@@ -154,9 +154,10 @@ async def _follow(at: scheduling.Desk, name: str) -> scheduling.Watched:
     """Draw the blast again and again, until it has ended."""
     console = Console()
     started, before = time.monotonic(), None
+    watcher = scheduling.Watcher(at, name)
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
-            seen = await scheduling.watch(at, name)
+            seen = await watcher.look()
             if before is None:
                 before = seen.sent
             passed = time.monotonic() - started
@@ -203,14 +204,19 @@ def _table(seen: scheduling.Watched, *, rate: float | None) -> Table:
         title += f" ({reason})"
     if rate is not None and seen.left:
         title += f", {rate:,.0f}/s"
-        if rate > 0:
-            title += f", about {seen.left / rate:,.0f} s left"
-    columns = ("provider", "recipients", "sent", "left", "deferrals", "bounced")
+    columns = ["provider", "recipients", "sent", "left", "deferrals", "bounced"]
+    columns += ["in doubt", "suppressed"]
+    done = scheduling.done_at(seen.forecast) if seen.forecast is not None else {}
+    if seen.forecast is not None:
+        title += f"\n{scheduling.sentence(seen.forecast)}"
+        if seen.forecast.is_range:
+            title += f"\n{scheduling.RANGE}"
+        columns.append("done at")
     table = Table(title=title, title_justify="left", box=None)
-    for number, column in enumerate((*columns, "in doubt", "suppressed")):
+    for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for one in seen.progress:
         numbers = (one.recipients, one.sent, one.left, one.deferrals, one.bounced)
-        more = (one.in_doubt, one.suppressed)
-        table.add_row(one.provider, *(f"{number:,}" for number in (*numbers, *more)))
+        cells = [f"{number:,}" for number in (*numbers, one.in_doubt, one.suppressed)]
+        table.add_row(one.provider, *cells, done.get(one.provider, ""))
     return table

@@ -1,6 +1,13 @@
 """What a person does with a blast before and while it goes out."""
 
 from mailer.pipeline.scheduling.doubting import mark_sent, resend
+from mailer.pipeline.scheduling.forecasting import (
+    Asked,
+    Forecaster,
+    audience_of,
+    paces,
+)
+from mailer.pipeline.scheduling.foretelling import RANGE, done_at, sentence
 from mailer.pipeline.scheduling.moving import (
     Desk,
     approve,
@@ -9,34 +16,44 @@ from mailer.pipeline.scheduling.moving import (
     get,
     move,
     new,
+    peek,
     schedule,
     send,
 )
 from mailer.pipeline.scheduling.preflighting import Preflight, preflight
 from mailer.pipeline.scheduling.proofing import Proof, proof
-from mailer.pipeline.scheduling.watching import Watched, listed, watch
+from mailer.pipeline.scheduling.watching import Watched, Watcher, listed, watch
 from mailer.store.blasts import Blast
 from mailer.store.lanes import Lane
 
 __all__ = [
+    "RANGE",
+    "Asked",
     "Blast",
     "Desk",
+    "Forecaster",
     "Lane",
     "Preflight",
     "Proof",
     "Watched",
+    "Watcher",
     "approve",
+    "audience_of",
     "check",
+    "done_at",
     "everything",
     "get",
     "listed",
     "mark_sent",
     "move",
     "new",
+    "paces",
+    "peek",
     "preflight",
     "proof",
     "resend",
     "schedule",
     "send",
+    "sentence",
     "watch",
 ]

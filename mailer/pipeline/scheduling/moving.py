@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from mailer import errors, settings
 from mailer.core import blast
-from mailer.pipeline.scheduling import draft
+from mailer.core.forecast import Forecast
+from mailer.pipeline.scheduling import draft, forecasting, foretelling
 from mailer.pipeline.scheduling.draft import Draft
 from mailer.store import blasts, database
 
@@ -83,6 +84,16 @@ async def check(desk: Desk, name: str) -> tuple[blasts.Blast, Draft]:
         return await blasts.get(tx, spec.name), written
 
 
+async def peek(desk: Desk, name: str) -> tuple[blasts.Blast, Draft]:
+    """Read a blast and its files as they are now, and change nothing."""
+    async with database.connection(desk.pool) as tx:
+        found = await blasts.get(tx, name)
+    spec = draft.read(desk.root, Path(found.file), chosen=desk.settings)
+    return found, await draft.compose(
+        desk.root, spec, id=found.id, chosen=desk.settings
+    )
+
+
 async def _add(desk: Desk, spec: blast.Spec, *, file: str) -> blasts.Blast:
     """Add a blast as a draft of which nothing has been read yet."""
     async with database.transaction(desk.pool) as tx:
@@ -121,12 +132,18 @@ async def approve(desk: Desk, name: str, *, why: str | None = None) -> blasts.Bl
 
 
 async def schedule(
-    desk: Desk, name: str, *, now: datetime, at: datetime | None = None
+    desk: Desk,
+    name: str,
+    *,
+    now: datetime,
+    at: datetime | None = None,
+    anyway: bool = False,
 ) -> blasts.Blast:
     """Have an approved blast start at *at*, else at its send_at.
 
-    Raises Conflict when it is not approved as its files are now, Invalid when
-    there is no such moment before it expires.
+    Raises Conflict when it is not approved as its files are now, or when it cannot
+    be done before it expires, unless told *anyway*; Invalid when there is no such
+    moment before it expires.
     """
     found, written = await check(desk, name)
     send_at = at or written.spec.send_at
@@ -136,13 +153,17 @@ async def schedule(
             f"or start it now: mailer blast send {found.name}"
         )
         raise errors.Invalid(message)
-    return await _schedule(desk, found, written, send_at=send_at, now=now)
+    return await _schedule(
+        desk, found, written, send_at=send_at, now=now, anyway=anyway
+    )
 
 
-async def send(desk: Desk, name: str, *, now: datetime) -> blasts.Blast:
-    """Start an approved blast now."""
+async def send(
+    desk: Desk, name: str, *, now: datetime, anyway: bool = False
+) -> blasts.Blast:
+    """Start an approved blast now.  Raises as `schedule` does."""
     found, written = await check(desk, name)
-    return await _schedule(desk, found, written, send_at=now, now=now)
+    return await _schedule(desk, found, written, send_at=now, now=now, anyway=anyway)
 
 
 async def _schedule(
@@ -152,6 +173,7 @@ async def _schedule(
     *,
     send_at: datetime,
     now: datetime,
+    anyway: bool,
 ) -> blasts.Blast:
     start = max(send_at, now)
     expires_at = written.expires_at or start + blast.LIFETIME
@@ -161,17 +183,46 @@ async def _schedule(
             f"before it would start at {start.isoformat()}"
         )
         raise errors.Invalid(message)
+    blast.after(  # what is not approved is told so, whatever the forecast
+        blast.Move.SCHEDULE, state=found.state, resumes=found.resumes, name=found.name
+    )
+    why = f"for {start.isoformat(timespec='seconds')}"
+    async with database.connection(desk.pool) as tx:
+        size = await forecasting.audience_of(tx, written.body, topic=found.topic)
+        foreseen = await foresee(
+            tx, desk, found, written, people=size.owed, start=start, now=now
+        )
+    if foreseen.is_hopeless and not anyway:
+        raise errors.Conflict(foretelling.refusal(found.name, foreseen))
+    if foreseen.is_hopeless:
+        why += f"; anyway: {foretelling.sentence(foreseen)}"
     async with database.transaction(desk.pool) as tx:
         found = await blasts.get(tx, found.name)
-        await blasts.move(
-            tx,
-            found,
-            blast.Move.SCHEDULE,
-            actor=desk.actor,
-            why=f"for {start.isoformat(timespec='seconds')}",
-        )
+        await blasts.move(tx, found, blast.Move.SCHEDULE, actor=desk.actor, why=why)
         await blasts.schedule(tx, found, send_at=start, expires_at=expires_at)
         return await blasts.get(tx, found.name)
+
+
+async def foresee(
+    tx: database.Connection,
+    desk: Desk,
+    found: blasts.Blast,
+    written: Draft,
+    *,
+    people: Mapping[str, int],
+    start: datetime,
+    now: datetime,
+) -> Forecast:
+    """Say when a blast that is not launched would be done, started at *start*."""
+    asked = forecasting.Asked(
+        id=found.id,
+        people=people,
+        pool=written.spec.pool,
+        priority=written.spec.priority,
+        starts_at=start,
+        expires_at=written.expires_at or start + blast.LIFETIME,
+    )
+    return await forecasting.Forecaster(desk.settings).foresee(tx, asked, now=now)
 
 
 async def move(

@@ -16,9 +16,16 @@ from datetime import datetime
 from mailer import errors
 from mailer.core import audience, blast, provider
 from mailer.core.delivery import SubscriberId
+from mailer.core.forecast import Forecast
 from mailer.core.subscriber import Subscriber
 from mailer.mail import message, smtp, template
-from mailer.pipeline.scheduling import composing, moving, signing
+from mailer.pipeline.scheduling import (
+    composing,
+    forecasting,
+    foretelling,
+    moving,
+    signing,
+)
 from mailer.pipeline.scheduling.draft import Draft
 from mailer.pipeline.scheduling.finding import Finding
 from mailer.pipeline.scheduling.moving import Desk
@@ -66,6 +73,7 @@ class Preflight:
     is_proofed: bool
     findings: Sequence[Finding]
     failures: Sequence[Failure]
+    forecast: Forecast
 
     @property
     def has_passed(self) -> bool:
@@ -81,6 +89,15 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         sizes = await deliveries.size_up(tx, whom, topic=found.topic)
         alive = await processes.alive(tx)
         connections = await processes.connections(tx)
+        foreseen = await moving.foresee(
+            tx,
+            desk,
+            found,
+            written,
+            people=forecasting.owed(sizes, holdout=written.body["holdout"]),
+            start=max(written.spec.send_at or now, now),
+            now=now,
+        )
     people = sum(size.people for size in sizes)
     suppressed = sum(size.suppressed for size in sizes)
     composers = composing.composers(desk, found, written)
@@ -94,6 +111,7 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         _sizes(rendering),
         signing.sign(composers.values(), rendering.first, now=now),
         _times(written, now=now),
+        foretelling.finding(foreseen),
         _disk(desk, people),
         _connections(connections),
         _processes(alive, desk.settings.fingerprint),
@@ -108,6 +126,7 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         is_proofed=found.proofed_hash == found.hash,
         findings=findings,
         failures=rendering.failures,
+        forecast=foreseen,
     )
     if result.has_passed:
         async with database.transaction(desk.pool) as tx:

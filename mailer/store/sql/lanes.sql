@@ -58,7 +58,7 @@ LEFT JOIN (
         WHERE s.provider = l.provider AND s.source = l.source
           AND s.lease_until > clock_timestamp()
     ) AS open
-    WHERE l.mode <> 'halted' AND l.not_before <= clock_timestamp()
+    WHERE l.mode <> 'halted' AND l.not_before <= lane_now()
       AND open.taken < l.connections
 ) AS f ON true
 ORDER BY f.taken > 0, f.priority DESC, f.expires_at, f.id,
@@ -75,7 +75,7 @@ FOR UPDATE;
 
 -- name: clock
 -- Read the clock that lanes live by.
-SELECT clock_timestamp();
+SELECT lane_now();
 
 -- name: add
 -- Have a lane that nobody knows yet.
@@ -94,9 +94,9 @@ WHERE provider = :provider AND source = :source;
 -- Write what became of a locked lane.  Another rate changes no debt: what was taken
 -- and is not paid for stays the same number of messages.
 UPDATE lane l
-SET arrival = CASE WHEN l.arrival > clock_timestamp()
+SET arrival = CASE WHEN l.arrival > lane_now()
                         AND l.rate <> :rate::double precision
-                   THEN clock_timestamp() + (l.arrival - clock_timestamp())
+                   THEN lane_now() + (l.arrival - lane_now())
                                             * (l.rate / :rate::double precision)
                    ELSE l.arrival END,
     mode = :mode::lane_mode, rate = :rate::double precision,
@@ -127,7 +127,7 @@ LIMIT :limit;
 
 -- name: forget
 -- Forget steps that are older than anybody asks for.
-DELETE FROM transition WHERE at < clock_timestamp() - :age::interval;
+DELETE FROM transition WHERE at < lane_now() - :age::interval;
 
 -- name: grant
 -- Take up to so many tokens of a lane and of what it shares (GCRA), or say when there
@@ -142,7 +142,7 @@ WITH mine AS MATERIALIZED (
     SELECT d.day, d.quota, d.used
     FROM lane_day d
     WHERE (d.provider, d.source) = (SELECT provider, source FROM mine WHERE is_warming)
-      AND d.day = (clock_timestamp() AT TIME ZONE 'UTC')::date
+      AND d.day = (lane_now() AT TIME ZONE 'UTC')::date
 ), shared AS MATERIALIZED (
     -- In one order, after the lane: nobody waits for each other in a circle.
     SELECT c.name, c.rate, c.arrival, c.daily, c.day, c.used
@@ -156,7 +156,7 @@ WITH mine AS MATERIALIZED (
     FOR UPDATE
 ), clock AS MATERIALIZED (
     -- Read when all rows are ours: not before others have used them.
-    SELECT clock_timestamp() AS now, locked.shares
+    SELECT lane_now() AS now, locked.shares
     FROM (SELECT count(*) AS shares FROM mine LEFT JOIN shared ON true) AS locked
 ), meter AS MATERIALIZED (
     SELECT rate, arrival, NULL::integer AS rest FROM mine
@@ -228,5 +228,5 @@ SELECT l.provider, l.source, l.pool, l.mode::text AS mode, l.rate, l.connections
        l.memory IS NOT NULL AS is_known
 FROM lane l
 LEFT JOIN lane_day d ON d.provider = l.provider AND d.source = l.source
-    AND l.is_warming AND d.day = (clock_timestamp() AT TIME ZONE 'UTC')::date
+    AND l.is_warming AND d.day = (lane_now() AT TIME ZONE 'UTC')::date
 ORDER BY l.provider, l.source;

@@ -32,7 +32,7 @@ SELECT s.id, s.provider, s.source,
 FROM slot s
 JOIN lane l ON l.provider = s.provider AND l.source = s.source
 WHERE s.owner = :owner AND s.lease_until > clock_timestamp()
-  AND l.mode NOT IN ('suspended', 'halted') AND l.not_before <= clock_timestamp()
+  AND l.mode NOT IN ('suspended', 'halted') AND l.not_before <= lane_now()
   AND l.connections > (
       SELECT count(*) FROM slot o
       WHERE o.provider = s.provider AND o.source = s.source AND o.id < s.id
