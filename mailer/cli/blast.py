@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from mailer import errors, runtime
-from mailer.cli import looking
+from mailer.cli import looking, rehearse
 from mailer.cli.context import Context, json_option, pass_context, show_json
 from mailer.cli.looking import desk, say
 from mailer.core import blast as blasts
@@ -16,6 +16,9 @@ from mailer.core.delivery import State
 from mailer.pipeline import scheduling
 
 why_option = click.option("--why", help="The reason, for the audit.")
+anyway_option = click.option(
+    "--anyway", is_flag=True, help="Even if it cannot be done before it expires."
+)
 
 
 @click.group()
@@ -159,10 +162,16 @@ def approve(ctx: Context, name: str, why: str | None, as_json: bool) -> None:
 @click.option(
     "--at", metavar="INSTANT", help="Instead of send_at: 2026-12-31T18:00-05."
 )
+@anyway_option
 @json_option
 @pass_context
-def schedule(ctx: Context, name: str, at: str | None, as_json: bool) -> None:
+def schedule(
+    ctx: Context, name: str, at: str | None, anyway: bool, as_json: bool
+) -> None:
     """Have an approved blast start at its send_at.
+
+    One that cannot be done before it expires is refused, with the latest start that
+    would be in time.
 
     \b
     Example: mailer blast schedule eoq-final-hours --at 2026-12-31T18:00:00-05:00
@@ -171,7 +180,9 @@ def schedule(ctx: Context, name: str, at: str | None, as_json: bool) -> None:
 
     async def step(workspace: runtime.Workspace) -> scheduling.Blast:
         at = desk(ctx, workspace)
-        return await scheduling.schedule(at, name, now=runtime.now(), at=instant)
+        return await scheduling.schedule(
+            at, name, now=runtime.now(), at=instant, anyway=anyway
+        )
 
     say(ctx.run(step), as_json=as_json)
 
@@ -190,17 +201,21 @@ def _instant(text: str) -> datetime:
 
 @blast.command()
 @click.argument("name")
+@anyway_option
 @json_option
 @pass_context
-def send(ctx: Context, name: str, as_json: bool) -> None:
+def send(ctx: Context, name: str, anyway: bool, as_json: bool) -> None:
     """Start an approved blast now.
+
+    One that cannot be done before it expires is refused.
 
     \b
     Example: mailer blast send eoq-final-hours
     """
 
     async def step(workspace: runtime.Workspace) -> scheduling.Blast:
-        return await scheduling.send(desk(ctx, workspace), name, now=runtime.now())
+        at = desk(ctx, workspace)
+        return await scheduling.send(at, name, now=runtime.now(), anyway=anyway)
 
     say(ctx.run(step), as_json=as_json)
 
@@ -279,7 +294,7 @@ def doubt(
         click.echo(f"{found} {word}")
 
 
-for _command in (looking.list_, looking.show, looking.watch):
+for _command in (looking.list_, looking.show, looking.watch, rehearse.rehearse):
     blast.add_command(_command)
 
 COMMANDS: dict[str, click.Command] = {"blast": blast}

@@ -152,6 +152,30 @@ class Scenario:
         return cast | {OTHER: self.provider.get(OTHER, Part(name=OTHER))}
 
 
+def unhurried(play: Scenario) -> Scenario:
+    """Return *play* without what depends on time: limits, waits and troubles.
+
+    Who is unknown, full or refused stays so.
+    """
+    unlimited = Rate.parse("unlimited")
+    parts = {
+        name: replace(
+            part,
+            latency=NEVER,
+            connections=None,
+            rate=unlimited,
+            penalty=NEVER,
+            greylisting=NEVER,
+            tarpit=NEVER,
+            trust=None,
+            closed="",
+            phase=(),
+        )
+        for name, part in play.provider.items()
+    }
+    return replace(play, provider=parts, trouble=())
+
+
 def path(name: str) -> Path:
     """Return the file of a shipped scenario, or *name* as a file.
 

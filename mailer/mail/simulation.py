@@ -51,7 +51,12 @@ class Simulation:
     """All providers at one address; the recipient's domain says which is meant."""
 
     def __init__(
-        self, scenario: Scenario, keeping: Keeping, *, now: Callable[[], datetime]
+        self,
+        scenario: Scenario,
+        keeping: Keeping,
+        *,
+        now: Callable[[], datetime],
+        time: Callable[[], float] | None = None,
     ) -> None:
         parts = {**scenario.provider, OTHER: scenario.casting()[OTHER]}
         self.places = {
@@ -65,7 +70,7 @@ class Simulation:
         self._tls = scenario.tls
         self._keeping = keeping
         self._now = now
-        self._time = asyncio.get_running_loop().time
+        self._time = time or asyncio.get_running_loop().time  # in seconds
         self._saved = 0
         self._file: int | None = None
 

@@ -20,6 +20,7 @@ from mailer.store import database
 SQL = database.load("lanes")
 
 LIFE = throttle.KEPT  # of a token: unused ones die, and they count till then
+GRANT = throttle.GRANT.total_seconds()
 MANY = 200  # providers of a blast that are looked at in one go
 AGE = timedelta(days=90)  # of a step of a lane, until it is forgotten
 
@@ -358,11 +359,14 @@ async def grant(
     source: str,
     domains: Sequence[str] = (),
     want: int,
+    speed: float = 1.0,
 ) -> Grant | None:
     """Take up to *want* tokens of a lane, and of what it shares with others.
 
     Each lives for `LIFE`.  However many ask, no window is granted more than the rate
     times its length and the burst.  *domains* are those of From.  None: no such lane.
+    Where the clock of lanes runs at *speed*, a grant is worth as long a moment of the
+    real one, and the burst is large enough for that.
     """
     row = await tx.row(
         SQL["grant"],
@@ -370,7 +374,7 @@ async def grant(
         source=source,
         domains=list(domains),
         want=want,
-        depth=BURST - LIFE.total_seconds(),
-        moment=throttle.GRANT.total_seconds(),
+        depth=max(BURST - LIFE.total_seconds(), GRANT * speed),
+        moment=GRANT * speed,
     )
     return None if row is None else Grant(**row)

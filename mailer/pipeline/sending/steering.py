@@ -107,6 +107,7 @@ class Steering:
     """The tallies of this process."""
 
     pool: database.Pool
+    every: float = EVERY
     _tallies: dict[Key, Tally] = field(default_factory=dict)
 
     def tally(self, key: Key) -> Tally:
@@ -141,7 +142,7 @@ class Steering:
                 log.warning("lanes.away", error=str(error))
             if is_last:
                 return
-            await pause(stop, EVERY)
+            await pause(stop, self.every)
 
 
 async def advance(

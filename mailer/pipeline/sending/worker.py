@@ -7,7 +7,7 @@ import gc
 import math
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -24,7 +24,7 @@ from mailer.pipeline.sending.meter import Meter
 from mailer.pipeline.sending.routing import Guide
 from mailer.pipeline.sending.settler import Settler
 from mailer.pipeline.sending.slots import Held
-from mailer.pipeline.sending.steering import Steering, advance
+from mailer.pipeline.sending.steering import EVERY, Steering, advance
 from mailer.pipeline.sending.watch import Watch, pause
 from mailer.store import chunks, database, lanes, processes, slots
 
@@ -179,7 +179,7 @@ class Worker:
 
     def _fastest(self, lane: lanes.Wanted) -> float:
         """Return the messages a second that a lane may grow to."""
-        return self._limits(lane).ceiling.per_second
+        return self._limits(lane).ceiling.per_second * self.setup.speed
 
     async def _carry(self, lane: lanes.Wanted, slot: int, first: chunks.Chunk) -> None:
         """Carry chunk after chunk over one connection, then give it back."""
@@ -244,10 +244,13 @@ class Worker:
                 source=lane.source,
                 domains=domains,
                 want=want,
+                speed=self.setup.speed,
             )
             if found is not None and found.is_stale:  # the first of this day
                 await advance(tx, (lane.provider, lane.source))
-        return found
+        if found is None:
+            return None
+        return replace(found, wait=found.wait / self.setup.speed)
 
     def _limit(self, lane: lanes.Wanted) -> None:
         """Take tokens from now on: what was known of the lane may be old."""
@@ -322,7 +325,7 @@ async def work(pool: database.Pool, setup: Setup, *, stop: asyncio.Event) -> Non
             journal=writer,
             stop=stop,
             complaints=Complaints(pool=pool),
-            steering=Steering(pool=pool),
+            steering=Steering(pool=pool, every=EVERY / setup.speed),
         )
         watch.heed = worker.heed
         await worker.complaints.begun()
