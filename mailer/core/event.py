@@ -17,8 +17,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from mailer import errors
-from mailer.core import donation
+from mailer.core import donation, stray
 from mailer.core.donation import Gift
+from mailer.core.stray import Stray
 from mailer.core.tracking import Label
 
 LONGEST_AGENT = 300  # characters; longer ones are nobody's browser
@@ -60,8 +61,10 @@ class Event:
     rules: int = 0
     agent: str | None = None
     ip: str | None = None  # truncated
+    seq: int | None = None  # in the ledger of the blast, where that is what is known
     gift: Gift | None = None
-    body: Mapping[str, Any] | None = None  # what the sender of a hook said
+    stray: Stray | None = None  # that nobody could read: for review, no event
+    body: Mapping[str, Any] | None = None  # what the sender of a hook or report said
 
     @property
     def queue(self) -> Queue:
@@ -93,7 +96,7 @@ def clean(text: str, *, longest: int = LONGEST_AGENT) -> str:
 
 _SHORT = {
     "blast": "b", "subscriber": "s", "link": "l", "rules": "v", "agent": "a",
-    "ip": "p", "body": "o",
+    "ip": "p", "body": "o", "seq": "q",
 }  # fmt: skip
 
 
@@ -120,6 +123,10 @@ def encode(event: Event) -> bytes:
         line["m"] = event.label
     if event.reasons:
         line["r"] = event.reasons
+    if event.seq is not None:
+        line["q"] = event.seq
+    if event.stray is not None:
+        line["w"] = stray.as_json(event.stray)
     if event.gift is not None:
         line["g"] = donation.as_json(event.gift)
     return _write(line).encode()
@@ -129,7 +136,7 @@ def decode(record: bytes) -> Event:
     """Read a record of the spool.  Raises Invalid when it is no event."""
     try:
         line = json.loads(record)
-        gift = line.get("g")
+        gift, kept = line.get("g"), line.get("w")
         return Event(
             id=UUID(line["i"]),
             at=datetime.fromisoformat(line["t"]),
@@ -137,6 +144,7 @@ def decode(record: bytes) -> Event:
             label=Label(line.get("m", Label.HUMAN)),
             reasons=tuple(line.get("r", ())),
             gift=None if gift is None else donation.from_json(gift),
+            stray=None if kept is None else stray.from_json(kept),
             **{name: line[short] for name, short in _SHORT.items() if short in line},
         )
     except (

@@ -49,6 +49,11 @@ class Purpose(StrEnum):
     PREFERENCES = "preferences"
     VIEW = "view"
     REFCODE = "refcode"  # tells who gave; letters and digits only
+    BOUNCE = "bounce"  # tells whose message came back; letters and digits only
+
+
+# Base32: what is printed on a form, or is the local part of an address.
+_LETTERS_AND_DIGITS = frozenset({Purpose.REFCODE, Purpose.BOUNCE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +221,7 @@ def _unpack(plain: bytes) -> tuple[str, ...]:
 
 
 def _write(purpose: Purpose, raw: bytes) -> str:
-    if purpose is Purpose.REFCODE:
+    if purpose in _LETTERS_AND_DIGITS:
         return base64.b32encode(raw).decode().rstrip("=").lower()
     coded = binascii.b2a_base64(raw, newline=False).translate(_TO_URL, b"=")
     return coded.decode("ascii")
@@ -231,7 +236,7 @@ def _read(purpose: Purpose, text: str) -> bytes:
     if not _SHORTEST_TEXT <= len(text) <= _LONGEST_TEXT:
         raise errors.Invalid("token: not one of ours")
     try:
-        if purpose is Purpose.REFCODE:
+        if purpose in _LETTERS_AND_DIGITS:
             raw = base64.b32decode(text.upper() + "=" * (-len(text) % 8))
         else:
             coded = text.encode("ascii").translate(_FROM_URL)
