@@ -218,8 +218,8 @@ def provider_table(providers: Sequence[ByProvider]) -> Table:
     table = _table("By provider")
     table.add_column("provider", no_wrap=True, ratio=1)
     for name in (
-        "recipients", "sent", "deferrals", "bounced", "in doubt", "opened", "clicked",
-        "donors",
+        "recipients", "sent", "deferrals", "bounced", "back", "in doubt", "opened",
+        "clicked", "donors",
     ):  # fmt: skip
         table.add_column(name, justify="right")
     for one in providers:
@@ -230,6 +230,7 @@ def provider_table(providers: Sequence[ByProvider]) -> Table:
             f"{counts.sent:,}",
             f"{counts.deferrals:,}",
             f"{counts.bounced:,}",
+            f"{counts.returned:,}",
             f"{counts.in_doubt:,}",
             _share(one.rates.opens),
             _share(one.rates.clicks),

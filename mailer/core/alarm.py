@@ -33,6 +33,7 @@ class Kind(StrEnum):
 
     STALLED = "blast_stalled"
     FAILING = "blast_failing"
+    UNWANTED = "blast_unwanted"
     IN_DOUBT = "deliveries_in_doubt"
     LANE = "lane_held"
     JOURNAL = "journal_failing"
@@ -73,6 +74,16 @@ LORE: Mapping[Kind, Lore] = {
         "message.",
         cure="See whom and why: mailer blast show {name} --state failed. Then resume "
         "it (mailer blast resume {name}) or cancel it and send a corrected one.",
+    ),
+    Kind.UNWANTED: Lore(
+        severity=Severity.CRITICAL,
+        happened="{subject} is paused: too much of it bounces, or is not wanted",
+        did="The blast was paused before providers close their doors to all of our "
+        "mail. Other blasts go on. Whoever bounced or complained is suppressed.",
+        cure="See where it comes from: mailer report {name}. An old or bought list "
+        "bounces; people who never asked complain. Mend the segment and send a new "
+        "blast; or resume this one (mailer blast resume {name}): what came back so far "
+        "is let pass then.",
     ),
     Kind.IN_DOUBT: Lore(
         severity=Severity.WARNING,

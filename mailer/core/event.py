@@ -166,6 +166,7 @@ class Count(StrEnum):
     MACHINE_CLICKS = "machine_clicks"
     UNSUBSCRIBES = "unsubscribes"
     COMPLAINTS = "complaints"
+    RETURNED = "returned"  # was accepted, then came back
 
 
 def count(kind: Kind, label: Label) -> Count | None:
@@ -180,7 +181,9 @@ def count(kind: Kind, label: Label) -> Count | None:
             return Count.UNSUBSCRIBES
         case Kind.COMPLAINT:
             return Count.COMPLAINTS
-        case Kind.BOUNCE | Kind.DONATION:
+        case Kind.BOUNCE:
+            return Count.RETURNED
+        case Kind.DONATION:
             return None
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from mailer.core import money, signature
+from mailer.core import money, signature, verp
 from mailer.core.delivery import BlastId
 from mailer.core.subscriber import Giving, Subscriber
 from mailer.core.tracking import Purpose, Ring, Sealer
@@ -49,7 +49,7 @@ class Letter(NamedTuple):
     data: bytes
     html_size: int  # bytes; Gmail clips at about 102 KB
     is_dotless: bool = False  # no line begins with a dot: none is to be stuffed
-    id: str = ""  # of its Message-ID, without the brackets
+    id: str = ""  # what a bounce may say instead of to whom it was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ class Blast:
     public_url: str
     ring: Ring
     signers: Sequence[signature.Key] = ()  # those of every domain
+    bounce_domain: str | None = None  # of the return path; None: that of the sender
     deadline: datetime | None = None
 
 
@@ -193,14 +194,23 @@ class Composer:
             ),
         )
         signed = dkim.signatures(written.fields, written.body, self.signers, at=date)
+        path = self._return_path(person)
         return Letter(
-            sender=self.sender.address,
+            sender=path or self.sender.address,
             recipient=recipient,
             data=b"".join((*signed, *written.fields, b"\r\n", *written.body)),
             html_size=_size(rendered.html),
             is_dotless=written.is_dotless,
-            id=id.strip("<>"),
+            id=path.partition("@")[0] or id.strip("<>"),
         )
+
+    def _return_path(self, person: Subscriber) -> str:
+        """Return where a bounce of this message goes; empty: to its sender."""
+        if self.blast.bounce_domain is None:
+            return ""
+        who = self._sealer.person(person.id)
+        token = self._sealer.seal(Purpose.BOUNCE, who)
+        return verp.address(token, self.blast.bounce_domain)
 
     def _context(self, person: Subscriber) -> dict[str, Any]:
         known = context(person)
@@ -225,10 +235,7 @@ def _size(text: str) -> int:
 
 def message_id(blast: Blast, *, seq: str, domain: str) -> str:
     """Return the Message-ID of a delivery: always the same, and not to be guessed."""
-    named = f"{blast.id}.{seq}"
-    key = blast.ring.keys[min(blast.ring.keys)]  # the oldest key is never taken out
-    mac = hashlib.blake2b(f"message-id {named}".encode(), key=key, digest_size=6)
-    return f"<b{named}.{mac.hexdigest()}@{domain}>"
+    return f"<{verp.name(blast.ring, blast.id, seq)}@{domain}>"
 
 
 def feedback_id(blast: Blast, *, variant: int, domain: str) -> str:

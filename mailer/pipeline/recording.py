@@ -16,10 +16,10 @@ from pathlib import Path
 import structlog
 
 from mailer import errors, spool
-from mailer.core import event, provider
+from mailer.core import event, feedback, provider
 from mailer.core.donation import Gift
 from mailer.core.event import Event, Kind, Queue
-from mailer.store import database, donations, events
+from mailer.store import database, donations, events, reviews, suppressions
 from mailer.store.events import Cell, Known, Person, Tally
 
 PAUSE = 0.25  # seconds; unsubscribes and gifts are effective within half a second
@@ -97,7 +97,13 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 class Loader:
     """The reader of every spool under a folder, of the living and of the dead."""
 
-    def __init__(self, pool: database.Pool, root: Path) -> None:
+    def __init__(
+        self,
+        pool: database.Pool,
+        root: Path,
+        *,
+        patience: feedback.Patience = feedback.PATIENCE,
+    ) -> None:
         self.is_ours = False
         self.loaded = 0  # events that were new
         self.unreadable = 0  # records that are no events
@@ -105,6 +111,7 @@ class Loader:
         self._caught_up = time.monotonic()
         self._pool = pool
         self._root = root
+        self._patience = patience
         self._tails: dict[Path, spool.Tail] = {}
 
     @property
@@ -197,7 +204,7 @@ class Loader:
         if not given:
             return 0
         try:
-            return await load(self._pool, given)
+            return await load(self._pool, given, patience=self._patience)
         except database.REFUSED as error:  # one record must not stop all others
             if len(given) > 1:
                 half = len(given) // 2
@@ -229,15 +236,22 @@ class Loader:
 # ── One batch ───────────────────────────────────────────────────────────────
 
 
-async def load(pool: database.Pool, given: list[Event]) -> int:
+async def load(
+    pool: database.Pool,
+    given: list[Event],
+    *,
+    patience: feedback.Patience = feedback.PATIENCE,
+) -> int:
     """Write *given* and all that follows from them, and return how many were new."""
     tallies: dict[Cell, Tally] = {}
     async with database.transaction(pool) as tx:
+        strays = await reviews.add(tx, given)
+        given = [one for one in given if one.stray is None]
         if any(one.gift is not None for one in given):
             await donations.lock(tx)
         known = await events.add(tx, given)
         if not known:
-            return 0
+            return strays
         await _engage(tx, known, tallies)
         gone = [
             one.person
@@ -246,12 +260,46 @@ async def load(pool: database.Pool, given: list[Event]) -> int:
         ]
         if gone:
             await events.suppress(tx, gone)
+        await _heed(tx, known, given, patience)
         gifts = {one.id: one.gift for one in given if one.gift is not None}
         for one in known:
             if one.id in gifts:
                 await _give(tx, gifts[one.id], tallies)
         await events.add_to_rollup(tx, tallies)
-    return len(known)
+    return len(known) + strays
+
+
+async def _heed(
+    tx: database.Connection,
+    known: list[Known],
+    given: list[Event],
+    patience: feedback.Patience,
+) -> None:
+    """Suppress those whose mailbox is gone, and those who complained."""
+    back = [one for one in known if one.kind in {Kind.BOUNCE, Kind.COMPLAINT}]
+    if not back:
+        return
+    said = {one.id: one.body or {} for one in given}
+    found = await events.returned(tx, back, within=patience.within)
+    wanted = []
+    for one in back:
+        if one.id not in found:  # of a blast or a person that is gone
+            continue
+        about = found[one.id]
+        follows = feedback.follow(
+            one.kind, said[one.id], at=one.at, about=about.about, patience=patience
+        )
+        if follows is not None:
+            wanted.append(
+                suppressions.Wanted(
+                    address=about.about.address,
+                    reason=follows.reason,
+                    note=f"blast {about.blast}: {follows.note}",
+                    expires_at=follows.expires_at,
+                )
+            )
+    if wanted:
+        await suppressions.add(tx, wanted, source="mail that came back")
 
 
 async def _engage(

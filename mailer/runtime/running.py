@@ -179,6 +179,7 @@ def setup(workspace: Workspace) -> sending.Setup:
             public_url=chosen.public.url,
             ring=chosen.keys,
             signers=chosen.signers,
+            bounce_domain=chosen.returns.domain,
         ),
         sources=sources,
         providers=chosen.providers,

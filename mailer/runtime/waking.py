@@ -36,6 +36,7 @@ async def wake(workspace: Workspace, *, stop: asyncio.Event) -> None:
         stalled=chosen.alarms.stalled,
         failed=chosen.alarms.share,
         fingerprint=chosen.fingerprint,
+        limits=chosen.breaker.limits,
     )
     watcher = alarming.Watcher(workspace.pool, speaker, host=platform.node(), now=now)
 

@@ -16,7 +16,16 @@ from typing import Any
 from mailer import errors
 from mailer.core import bounce, provider, segment, signature, tracking
 from mailer.core import cap as caps
-from mailer.settings import alarms, dkim, document, providers, secret, sources
+from mailer.settings import (
+    alarms,
+    breaker,
+    dkim,
+    document,
+    providers,
+    returns,
+    secret,
+    sources,
+)
 from mailer.settings.dns import Dns
 from mailer.settings.document import parse, read
 from mailer.settings.workspace import SETTINGS, existing, shipped
@@ -136,6 +145,8 @@ class File:
     retry: Retry = field(default_factory=Retry)
     work: Work = field(default_factory=Work)
     alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
+    bounces: returns.Returns = field(default_factory=returns.Returns)
+    breaker: breaker.Breaker = field(default_factory=breaker.Breaker)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +199,8 @@ class Settings:
     signers: tuple[signature.Key, ...] = ()
     dns: Dns = field(default_factory=Dns)
     alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
+    returns: returns.Returns = field(default_factory=returns.Returns)
+    breaker: breaker.Breaker = field(default_factory=breaker.Breaker)
     fingerprint: str = ""
 
 
@@ -243,6 +256,8 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
             file=SETTINGS,
             environment=environment,
         ),
+        returns=file.bounces,
+        breaker=file.breaker,
     )
     return dataclasses.replace(loaded, fingerprint=fingerprint(loaded))
 
@@ -336,6 +351,7 @@ def fingerprint(chosen: Settings) -> str:
         chosen.keys.current,
         chosen.alarms,  # without the secret: repr hides it
         chosen.signers,  # their public halves: repr hides the others
+        chosen.returns.shared,
     )
     text = json.dumps(shared, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

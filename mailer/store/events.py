@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from mailer.core import provider
-from mailer.core.delivery import NOBODY
+from mailer.core.delivery import NOBODY, State
 from mailer.core.event import Count, Engagement, Event, Kind
+from mailer.core.feedback import Delivered
 from mailer.core.tracking import Label
 from mailer.store import database
 
@@ -25,6 +26,7 @@ _COLUMNS = {
     Count.MACHINE_CLICKS: ("machine_clicked", "last_machine_clicked"),
     Count.UNSUBSCRIBES: ("unsubscribed", None),
     Count.COMPLAINTS: ("complained", None),
+    Count.RETURNED: ("returned", None),
 }
 
 
@@ -85,6 +87,7 @@ async def add(tx: database.Connection, given: Collection[Event]) -> list[Known]:
         agents=[one.agent for one in given],
         ips=[one.ip for one in given],
         bodies=[None if one.body is None else json.dumps(one.body) for one in given],
+        seqs=[one.seq for one in given],
     )
     return [_known(row) for row in rows]
 
@@ -143,6 +146,44 @@ async def suppress(tx: database.Connection, people: Collection[Person]) -> int:
     keys = _keys(people)
     await tx.run(SQL["end_temporary_suppressions"], **keys)
     return await tx.run(SQL["suppress_unsubscribed"], **keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """A message that came back, with the blast that it was of."""
+
+    blast: str
+    about: Delivered
+
+
+async def returned(
+    tx: database.Connection, given: Collection[Known], *, within: timedelta
+) -> dict[UUID, Returned]:
+    """Return what is known of the messages that came back, by their event.
+
+    What is in no ledger is left out.
+    """
+    people = [(one, one.person) for one in given if one.person is not None]
+    rows = await tx.rows(
+        SQL["returned"],
+        ids=[one.id for one, _ in people],
+        subscribers=[person.subscriber for _, person in people],
+        blasts=[person.blast for _, person in people],
+        ats=[one.at for one, _ in people],
+        within=within,
+    )
+    return {
+        row["id"]: Returned(
+            blast=row["blast"],
+            about=Delivered(
+                address=row["address"],
+                state=State(row["state"]),
+                settled_at=row["settled_at"],
+                blasts=row["blasts"],
+            ),
+        )
+        for row in rows
+    }
 
 
 def _keys(people: Collection[Person]) -> dict[str, list[int]]:

@@ -74,7 +74,7 @@ async def serve(
     """
     links = linking.Links(pool, spool_dir / "links.json")
     links.recall()
-    loader = recording.Loader(pool, spool_dir)
+    loader = recording.Loader(pool, spool_dir, patience=settings.returns.patience)
     finished = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         with receiving.opened(spool_dir) as inbox:

@@ -94,10 +94,10 @@ async def rows(db: database.Pool, sql: str) -> list[tuple[Any, ...]]:
 
 ROLLUP = """
     SELECT blast_id, variant, provider, hour, opens, machine_opens, clicks,
-           machine_clicks, unsubscribes, complaints, donors, gifts, money
+           machine_clicks, unsubscribes, complaints, returned, donors, gifts, money
     FROM rollup
     WHERE opens + machine_opens + clicks + machine_clicks + unsubscribes + complaints
-          + gifts <> 0
+          + returned + gifts <> 0
     ORDER BY 1, 2, 3, 4
 """
 # The same counts from the raw rows.
@@ -106,7 +106,8 @@ RECOUNT = """
         SELECT DISTINCT ON (subscriber_id, blast_id, kind, human)
                blast_id, coalesce(variant, 0) AS variant,
                coalesce(provider, 'other') AS provider, kind, human, at
-        FROM (SELECT *, label = 'human' OR kind IN ('unsubscribe', 'complaint') AS human
+        FROM (SELECT *, label = 'human'
+                        OR kind IN ('unsubscribe', 'complaint', 'bounce') AS human
               FROM event WHERE kind <> 'donation') e
         ORDER BY subscriber_id, blast_id, kind, human, at
     ), given AS (
@@ -129,15 +130,18 @@ RECOUNT = """
                (kind = 'click' AND NOT human)::int AS machine_clicks,
                (kind = 'unsubscribe')::int AS unsubscribes,
                (kind = 'complaint')::int AS complaints,
+               (kind = 'bounce')::int AS returned,
                0 AS donors, 0 AS gifts, 0 AS money
         FROM seen
         UNION ALL
-        SELECT blast_id, variant, provider, at, 0, 0, 0, 0, 0, 0, first::int, 1, amount
+        SELECT blast_id, variant, provider, at, 0, 0, 0, 0, 0, 0, 0, first::int, 1,
+               amount
         FROM given
     )
     SELECT blast_id, variant, provider, date_trunc('hour', at, 'UTC') AS hour,
            sum(opens), sum(machine_opens), sum(clicks), sum(machine_clicks),
-           sum(unsubscribes), sum(complaints), sum(donors), sum(gifts), sum(money)
+           sum(unsubscribes), sum(complaints), sum(returned), sum(donors), sum(gifts),
+           sum(money)
     FROM counted
     GROUP BY blast_id, variant, provider, hour
     ORDER BY 1, 2, 3, 4
@@ -151,7 +155,14 @@ TIMES = st.integers(-90, 400).map(lambda minutes: NOON + timedelta(minutes=minut
 REACTIONS = st.builds(
     an_event,
     st.sampled_from(
-        [Kind.OPEN, Kind.OPEN, Kind.CLICK, Kind.UNSUBSCRIBE, Kind.COMPLAINT]
+        [
+            Kind.OPEN,
+            Kind.OPEN,
+            Kind.CLICK,
+            Kind.UNSUBSCRIBE,
+            Kind.COMPLAINT,
+            Kind.BOUNCE,
+        ]
     ),
     subscriber=st.integers(1, 5),
     blast=st.integers(1, 2),

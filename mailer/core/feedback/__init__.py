@@ -5,7 +5,7 @@ responses).  The text is a stranger's: nothing here raises for what it is, and a
 that only we can make says whose message it was.
 """
 
-from mailer.core.feedback.cause import RULES, Class, classify
+from mailer.core.feedback.cause import RULES, classify
 from mailer.core.feedback.consequence import (
     HOLD,
     PATIENCE,
@@ -16,6 +16,7 @@ from mailer.core.feedback.consequence import (
 from mailer.core.feedback.identity import Identity, identify
 from mailer.core.feedback.reading import Action, Kind, Reading, read
 from mailer.core.feedback.record import as_event
+from mailer.core.feedback.texts import Class
 
 __all__ = [
     "HOLD",

@@ -9,8 +9,8 @@ from typing import Any
 
 from mailer.core import event
 from mailer.core.delivery import State
-from mailer.core.feedback.cause import Class
 from mailer.core.feedback.reading import Action
+from mailer.core.feedback.texts import Class
 from mailer.core.suppression import Reason
 
 HOLD = timedelta(days=90)  # that a mailbox is left alone which could not take mail

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mailer.core.feedback import cause, complaint, older, parts, status
-from mailer.core.feedback.cause import Class
+from mailer.core.feedback.texts import Class
 
 _FAILED = "5.0.0"  # what failed and has no code, failed for good
 _ATTACHED = 5  # messages that are looked into

@@ -10,7 +10,9 @@ import structlog
 from mailer import errors
 from mailer.core import blast, pulse
 from mailer.core.alarm import Alarm, Kind
+from mailer.core.breaker import Limits
 from mailer.core.pulse import Pulse
+from mailer.pipeline.alarming import tripping
 from mailer.store import alarms, blasts, database, processes, pulses
 from mailer.store.pulses import Look
 
@@ -27,6 +29,7 @@ class Observer:
     stalled: timedelta
     failed: float  # share, from 0 to 1
     fingerprint: str  # of our settings and keys
+    limits: Limits = field(default_factory=Limits)  # of bounces, complaints, …
     _pulses: dict[str, Pulse] = field(default_factory=dict)
 
     async def look(self) -> None:
@@ -44,6 +47,8 @@ class Observer:
             await self._stalled(look, known, workers=len(workers))
             await self._failing(look, known)
             await self._in_doubt(look, known)
+            await self._wanted(look, known)
+        await tripping.trip(self.pool, self.limits)
         strange = {one.host for one in workers if one.fingerprint != self.fingerprint}
         await self._settings(strange, known)
         async with database.transaction(self.pool) as tx:
@@ -97,6 +102,14 @@ class Observer:
             subject = f"blast {look.seen.name}"
             await self._clear(
                 Kind.IN_DOUBT, subject, known, "none is in doubt any more"
+            )
+
+    async def _wanted(self, look: Look, known: list[Alarm]) -> None:
+        if look.state is not blast.State.PAUSED:
+            word = "" if look.state in blast.ENDED else " again"
+            subject = f"blast {look.seen.name}"
+            await self._clear(
+                Kind.UNWANTED, subject, known, f"it is {look.state}{word}"
             )
 
     async def _settings(self, strange: set[str], known: list[Alarm]) -> None:

@@ -28,7 +28,9 @@ def checks(
         found += [_maturity(head), _donors(arms, totals), _machines(arms, totals)]
         found += [
             _rate("complaints", totals.complaints, totals.attempted, COMPLAINTS),
-            _rate("bounces", totals.bounced, totals.attempted, BOUNCES),
+            _rate(
+                "bounces", totals.bounced + totals.returned, totals.attempted, BOUNCES
+            ),
         ]
     return found + _unfinished(totals)
 

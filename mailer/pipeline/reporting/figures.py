@@ -38,6 +38,7 @@ class Counts:
     machine_clicks: int = 0
     unsubscribes: int = 0
     complaints: int = 0
+    returned: int = 0  # people: accepted, then came back by mail
     donors: int = 0
     gifts: int = 0
     money: Decimal = Decimal(0)
@@ -104,7 +105,7 @@ class Rates:
     """The shares of what was attempted."""
 
     accepted: Rate | None
-    bounced: Rate | None
+    bounced: Rate | None  # refused at once, or returned later
     opens: Rate | None
     clicks: Rate | None
     unsubscribes: Rate | None
@@ -116,7 +117,7 @@ class Rates:
         """Compute each from *counts*."""
         return cls(
             accepted=rate(counts.sent, counts.attempted),
-            bounced=rate(counts.bounced, counts.attempted),
+            bounced=rate(counts.bounced + counts.returned, counts.attempted),
             opens=rate(counts.opens, counts.attempted),
             clicks=rate(counts.clicks, counts.attempted),
             unsubscribes=rate(counts.unsubscribes, counts.attempted),

@@ -25,6 +25,7 @@ COLUMNS: Final = (
 Cell = str | int | float | None
 METRICS: Final = (
     "donors", "clicks", "opens", "unsubscribes", "complaints", "bounced",
+    "returned",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ def composers(
         public_url=desk.settings.public.url,
         ring=desk.settings.keys,
         signers=desk.settings.signers,
+        bounce_domain=desk.settings.returns.domain,
         deadline=written.expires_at,
     )
     return {

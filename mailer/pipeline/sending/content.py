@@ -21,6 +21,7 @@ class House:
     public_url: str
     ring: Any
     signers: Sequence[signature.Key] = ()
+    bounce_domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ def composers(
         public_url=house.public_url,
         ring=house.ring,
         signers=house.signers,
+        bounce_domain=house.bounce_domain,
         deadline=datetime.fromisoformat(expires_at) if expires_at else None,
     )
     return {

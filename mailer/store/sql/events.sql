@@ -2,20 +2,22 @@
 -- Add events that are not known yet, each with the variant and provider of its delivery.
 INSERT INTO event (id, at, kind, blast_id, subscriber_id, variant, provider, link,
                    label, reasons, rules, agent, ip, body)
-SELECT n.id, n.at, n.kind::event_kind, n.blast_id, n.subscriber_id,
-       d.variant, d.provider, n.link, n.label::event_label,
+SELECT n.id, n.at, n.kind::event_kind, n.blast_id,
+       coalesce(n.subscriber_id, o.subscriber_id), d.variant, d.provider, n.link, n.label::event_label,
        string_to_array(n.reasons, ' '), n.rules, n.agent, n.ip::inet, n.body::jsonb
 FROM unnest(:ids::uuid[], :ats::timestamptz[], :kinds::text[], :blasts::bigint[],
             :subscribers::bigint[], :links::integer[], :labels::text[],
             :reasons::text[], :rules::smallint[], :agents::text[], :ips::text[],
-            :bodies::text[])
+            :bodies::text[], :seqs::integer[])
      AS n (id, at, kind, blast_id, subscriber_id, link, label, reasons, rules, agent,
-           ip, body)
+           ip, body, seq)
+LEFT JOIN delivery o ON o.blast_id = n.blast_id AND o.seq = n.seq
 LEFT JOIN LATERAL (
     SELECT coalesce(d.variant, r.variant) AS variant, d.provider
     FROM delivery d
     JOIN round r ON r.blast_id = d.blast_id AND r.number = d.round
-    WHERE d.blast_id = n.blast_id AND d.subscriber_id = n.subscriber_id
+    WHERE d.blast_id = n.blast_id
+      AND d.subscriber_id = coalesce(n.subscriber_id, o.subscriber_id)
     ORDER BY d.occasion
     LIMIT 1
 ) d ON true
@@ -36,7 +38,7 @@ ON CONFLICT (subscriber_id, blast_id) DO NOTHING;
 SELECT e.subscriber_id, e.blast_id,
        e.opened_at, e.last_opened_at, e.machine_opened_at, e.last_machine_opened_at,
        e.clicked_at, e.last_clicked_at, e.machine_clicked_at, e.last_machine_clicked_at,
-       e.unsubscribed_at, e.complained_at
+       e.unsubscribed_at, e.complained_at, e.returned_at
 FROM engagement e
 JOIN unnest(:subscribers::bigint[], :blasts::bigint[]) AS n (subscriber_id, blast_id)
     USING (subscriber_id, blast_id)
@@ -55,16 +57,18 @@ SET opened_at = n.opened_at,
     machine_clicked_at = n.machine_clicked_at,
     last_machine_clicked_at = n.last_machine_clicked_at,
     unsubscribed_at = n.unsubscribed_at,
-    complained_at = n.complained_at
+    complained_at = n.complained_at,
+    returned_at = n.returned_at
 FROM unnest(:subscribers::bigint[], :blasts::bigint[],
             :opened::timestamptz[], :last_opened::timestamptz[],
             :machine_opened::timestamptz[], :last_machine_opened::timestamptz[],
             :clicked::timestamptz[], :last_clicked::timestamptz[],
             :machine_clicked::timestamptz[], :last_machine_clicked::timestamptz[],
-            :unsubscribed::timestamptz[], :complained::timestamptz[])
+            :unsubscribed::timestamptz[], :complained::timestamptz[],
+            :returned::timestamptz[])
      AS n (subscriber_id, blast_id, opened_at, last_opened_at, machine_opened_at,
            last_machine_opened_at, clicked_at, last_clicked_at, machine_clicked_at,
-           last_machine_clicked_at, unsubscribed_at, complained_at)
+           last_machine_clicked_at, unsubscribed_at, complained_at, returned_at)
 WHERE e.subscriber_id = n.subscriber_id AND e.blast_id = n.blast_id;
 
 -- name: end_temporary_suppressions
@@ -89,19 +93,48 @@ LEFT JOIN blast b ON b.id = n.blast_id
 ORDER BY s.address, b.topic, n.blast_id
 ON CONFLICT ON CONSTRAINT suppression_is_once DO NOTHING;
 
+-- name: returned
+-- What the ledger says of messages that came back, and in how many blasts of late such
+-- a thing came back from the same person, whom no human eye has seen reading since.
+SELECT n.id, s.address, b.name AS blast, d.state::text AS state, d.settled_at,
+       (SELECT count(DISTINCT e.blast_id)
+        FROM event e
+        WHERE e.subscriber_id = n.subscriber_id AND e.kind = 'bounce'
+          AND e.body ->> 'action' IN ('count', 'suppress')
+          AND e.at > n.at - :within::interval AND e.at <= n.at
+          AND NOT EXISTS (
+              SELECT FROM engagement g
+              WHERE g.subscriber_id = e.subscriber_id
+                AND greatest(g.last_opened_at, g.last_clicked_at) > e.at
+          )) AS blasts
+FROM unnest(:ids::uuid[], :subscribers::bigint[], :blasts::bigint[],
+            :ats::timestamptz[]) AS n (id, subscriber_id, blast_id, at)
+JOIN subscriber s ON s.id = n.subscriber_id
+JOIN blast b ON b.id = n.blast_id
+JOIN LATERAL (
+    SELECT l.state, l.settled_at
+    FROM delivery l
+    WHERE l.blast_id = n.blast_id AND l.subscriber_id = n.subscriber_id
+    ORDER BY l.occasion
+    LIMIT 1
+) d ON true
+ORDER BY n.id;
+
 -- name: add_to_rollup
 -- Add to the counters, in the order of their key; of blasts that exist.
 INSERT INTO rollup (blast_id, variant, provider, hour, opens, machine_opens, clicks,
-                    machine_clicks, unsubscribes, complaints, donors, gifts, money)
+                    machine_clicks, unsubscribes, complaints, returned, donors, gifts,
+                    money)
 SELECT n.blast_id, n.variant, n.provider, n.hour, n.opens, n.machine_opens, n.clicks,
-       n.machine_clicks, n.unsubscribes, n.complaints, n.donors, n.gifts, n.money
+       n.machine_clicks, n.unsubscribes, n.complaints, n.returned, n.donors, n.gifts,
+       n.money
 FROM unnest(:blasts::bigint[], :variants::smallint[], :providers::text[],
             :hours::timestamptz[], :opens::bigint[], :machine_opens::bigint[],
             :clicks::bigint[], :machine_clicks::bigint[], :unsubscribes::bigint[],
-            :complaints::bigint[], :donors::bigint[], :gifts::bigint[],
+            :complaints::bigint[], :returned::bigint[], :donors::bigint[], :gifts::bigint[],
             :money::numeric[])
      AS n (blast_id, variant, provider, hour, opens, machine_opens, clicks,
-           machine_clicks, unsubscribes, complaints, donors, gifts, money)
+           machine_clicks, unsubscribes, complaints, returned, donors, gifts, money)
 JOIN blast b ON b.id = n.blast_id
 ORDER BY n.blast_id, n.variant, n.provider, n.hour
 ON CONFLICT (blast_id, variant, provider, hour) DO UPDATE
@@ -111,6 +144,7 @@ SET opens = rollup.opens + excluded.opens,
     machine_clicks = rollup.machine_clicks + excluded.machine_clicks,
     unsubscribes = rollup.unsubscribes + excluded.unsubscribes,
     complaints = rollup.complaints + excluded.complaints,
+    returned = rollup.returned + excluded.returned,
     donors = rollup.donors + excluded.donors,
     gifts = rollup.gifts + excluded.gifts,
     money = rollup.money + excluded.money;
@@ -122,7 +156,7 @@ FROM rollup r
 CROSS JOIN LATERAL (
     VALUES ('open', r.opens + r.machine_opens), ('click', r.clicks + r.machine_clicks),
            ('unsubscribe', r.unsubscribes), ('complaint', r.complaints),
-           ('donation', r.gifts)
+           ('bounce', r.returned), ('donation', r.gifts)
 ) AS k (kind, people)
 GROUP BY kind
 ORDER BY kind;

@@ -16,6 +16,7 @@ SELECT variant, provider,
        sum(opens)::bigint AS opens, sum(machine_opens)::bigint AS machine_opens,
        sum(clicks)::bigint AS clicks, sum(machine_clicks)::bigint AS machine_clicks,
        sum(unsubscribes)::bigint AS unsubscribes, sum(complaints)::bigint AS complaints,
+       sum(returned)::bigint AS returned,
        sum(donors)::bigint AS donors, sum(gifts)::bigint AS gifts, sum(money) AS money
 FROM rollup
 WHERE blast_id = :blast

@@ -46,6 +46,7 @@ async def test_a_report_has_every_number_of_the_rollup(db: database.Pool) -> Non
             1, "google", recipients=1000, sent=960, bounced=10, in_doubt=5,
             suppressed=20, expired=2, cancelled=1, failed=2, deferrals=40, opens=200,
             machine_opens=90, clicks=30, machine_clicks=4, unsubscribes=3, complaints=1,
+            returned=2,
             donors=6, gifts=7, money=Decimal("250.00"),
         ),
         cell(1, "google", hour=2, clicks=5, donors=2, gifts=2, money=Decimal(90)),
@@ -59,7 +60,7 @@ async def test_a_report_has_every_number_of_the_rollup(db: database.Pool) -> Non
     assert first.counts == Counts(
         recipients=1000, sent=960, bounced=10, in_doubt=5, suppressed=20, expired=2,
         cancelled=1, failed=2, deferrals=40, opens=200, machine_opens=90, clicks=35,
-        machine_clicks=4, unsubscribes=3, complaints=1, donors=8, gifts=9,
+        machine_clicks=4, unsubscribes=3, complaints=1, returned=2, donors=8, gifts=9,
         money=Decimal("340.00"),
     )  # fmt: skip
     assert (first.counts.attempted, first.counts.waiting) == (975, 0)
