@@ -19,7 +19,8 @@ LAUNCH = datetime(2026, 9, 30, 18, tzinfo=UTC)
 COUNTERS = (
     "recipients", "sent", "deferrals", "bounced", "in_doubt", "suppressed", "held_out",
     "expired", "cancelled", "failed", "opens", "machine_opens", "clicks",
-    "machine_clicks", "unsubscribes", "complaints", "returned", "donors", "gifts", "money",
+    "machine_clicks", "unsubscribes", "complaints", "donors", "gifts", "money",
+    "returned",
 )  # fmt: skip
 SHARES = {"google": 0.46, "yahoo": 0.2, "microsoft": 0.16, "apple": 0.08, "other": 0.1}
 

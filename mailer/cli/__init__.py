@@ -28,6 +28,7 @@ COMMANDS: dict[str, str] = {
     "blast": "blast",
     "report": "report",
     "provider": "provider",
+    "bounce": "bounce",
     "alarm": "alarm",
     "run": "run",
     "work": "run",

@@ -86,6 +86,9 @@ async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
     public, private = workspace.settings.public, workspace.settings.private
     for key, address in (("public", public), ("private", private)):
         running.demand_free(address.host, address.port, key=key)
+    returns = workspace.settings.returns
+    for name, port in returns.ports:
+        running.demand_free(returns.host, port, key="bounces", name=name)
     if workspace.settings.alarms.webhook is not None:
         workspace.settings.alarms.demand_secret()  # now, not on the night
     async with running.stopping() as stop:
@@ -102,6 +105,8 @@ async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
             parts.create_task(running.schedule(workspace, stop=stop))
             parts.create_task(waking.wake(workspace, stop=stop))
             parts.create_task(supervisor.keep("web", ["serve"]))
+            if returns.listens:
+                parts.create_task(supervisor.keep("bounces", ["bounce", "serve"]))
             for number in range(1, workers + 1):
                 name = f"worker {number}"
                 parts.create_task(supervisor.keep(name, ["work"]))

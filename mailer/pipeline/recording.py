@@ -74,13 +74,18 @@ async def run(
         loader.is_ours = False
 
 
-async def drain(pool: database.Pool, root: Path) -> int:
+async def drain(
+    pool: database.Pool,
+    root: Path,
+    *,
+    patience: feedback.Patience = feedback.PATIENCE,
+) -> int:
     """Load all that is under *root* now, and return how many events were new.
 
     Raises Conflict when another process is loading there.
     """
     with spool.owned(root / _LOADER):
-        loader = Loader(pool, root)
+        loader = Loader(pool, root, patience=patience)
         while await loader.step():
             pass
         return loader.loaded

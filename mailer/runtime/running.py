@@ -52,14 +52,14 @@ async def stopping() -> AsyncIterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def demand_free(host: str, port: int, *, key: str) -> None:
+def demand_free(host: str, port: int, *, key: str, name: str = "port") -> None:
     """Raise Unavailable when *port* is taken: once, not from a child each time."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
         message = (
             f"{host}:{port}: {error.strerror}: does mailer run already?  "
-            f"Else set [{key}] port in config/settings.toml"
+            f"Else set [{key}] {name} in config/settings.toml"
         )
         raise errors.Unavailable(message) from error
 

@@ -393,7 +393,7 @@ def test_tidy_rows_give_every_metric_of_every_variant_and_provider() -> None:
 
     tidy = list(rows.tidy(found))
 
-    assert len(tidy) == 3 * 7 + 5 * 6
+    assert len(tidy) == 3 * 8 + 5 * 7
     assert all(set(row) <= set(rows.COLUMNS) for row in tidy)
     assert rows.csv(found).count("\n") == len(tidy) + 1
 
