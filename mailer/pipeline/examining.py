@@ -36,6 +36,12 @@ async def examine(
             (f"dmarc {domain}", _dmarc(resolver, domain, signers)),
             (f"mx {domain}", _mx(resolver, domain)),
         ]
+    if (bounces := chosen.returns.domain) is not None:
+        questions += [
+            (f"aligned {bounces}", _aligned(bounces, usual.lower())),
+            (f"spf {bounces}", _spf(resolver, bounces, direct)),
+            (f"mx {bounces}", _mx(resolver, bounces)),
+        ]
     questions += [(f"ptr {one.name}", _reverse(resolver, one)) for one in direct]
     silent: list[errors.Unavailable] = []
     async with asyncio.TaskGroup() as tasks:
@@ -43,7 +49,9 @@ async def examine(
             tasks.create_task(_answered(name, question, silent))
             for name, question in questions
         ]
-    needed = [name for name, _ in questions if not name.startswith("signature ")]
+    needed = [
+        name for name, _ in questions if not name.startswith(("signature ", "aligned "))
+    ]
     if len(silent) == len(needed):
         raise silent[0]
     return [finding for task in asked for finding in task.result()]
@@ -72,6 +80,16 @@ async def _signature(domain: str, signers: Sequence[signature.Key]) -> list[Find
         "nothing signs here, and Gmail and Yahoo refuse unsigned bulk mail: unless the "
         f"relay signs, `mailer keys dkim --domain {domain} --selector NAME`"
     )
+    return [Finding(level=Level.WARN, name=name, text=text)]
+
+
+async def _aligned(bounces: str, domain: str) -> list[Finding]:
+    """Look whether SPF of the return path counts for DMARC: RFC 7489 §3.1.2."""
+    name = f"aligned {bounces}"
+    if bounces == domain or bounces.endswith(f".{domain}"):
+        text = f"a part of {domain}: its SPF counts for DMARC"
+        return [Finding(level=Level.OK, name=name, text=text)]
+    text = f"no part of {domain}: only DKIM counts for DMARC; use bounce.{domain}"
     return [Finding(level=Level.WARN, name=name, text=text)]
 
 
@@ -147,7 +165,7 @@ class _NoSpf(Exception):
 async def _spf(
     resolver: Resolver, domain: str, direct: Sequence[provider.Source]
 ) -> list[Finding]:
-    """Read the record of the envelope's domain, which is that of the From."""
+    """Read the record of a domain that stands in the envelope."""
     level, text = Level.OK, ""
     allowed = _Allowed()
     try:

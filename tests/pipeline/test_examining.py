@@ -15,6 +15,7 @@ from mailer.core.record import Level
 from mailer.pipeline import examining
 from mailer.settings import workspace
 from mailer.settings.dns import Dns
+from mailer.settings.returns import Returns
 from tests import nameserver, signers
 from tests.nameserver import Zone, txt
 
@@ -140,6 +141,28 @@ async def test_bounces_find_their_way_back(
     found = await examined(chosen, {**zone(), **records})
     assert found["mx example.org"][0] == level
     assert said in found["mx example.org"][1]
+
+
+async def test_the_domain_of_return_paths_is_looked_at_too(
+    chosen: settings.Settings,
+) -> None:
+    def returns(domain: str) -> settings.Settings:
+        return replace(chosen, returns=Returns(domain=domain))
+
+    published = zone() | {
+        "bounce.example.org TXT": [txt("v=spf1 ip4:192.0.2.0/24 ~all")],
+        "bounce.example.org MX": ["10 mx.example.org."],
+    }
+
+    right = await examined(returns("bounce.example.org"), published)
+    wrong = await examined(returns("bounce.elsewhere.test"), published)
+
+    assert right["spf bounce.example.org"] == ("ok", "0 of 10 lookups")
+    assert right["mx bounce.example.org"] == ("ok", "mx.example.org")
+    assert right["aligned bounce.example.org"][0] == "ok"
+    assert wrong["aligned bounce.elsewhere.test"][0] == "warn"
+    assert wrong["spf bounce.elsewhere.test"][0] == "NO"
+    assert wrong["mx bounce.elsewhere.test"][0] == "NO"
 
 
 async def test_a_subdomain_is_held_to_its_parents_record(
