@@ -38,6 +38,8 @@ _URLS = (
     ("view_url", "v", Purpose.VIEW),
 )
 
+# postmarkapp.com/support/article/1125-custom-metadata-faq: comes back with a bounce.
+METADATA = b"X-PM-Metadata-mailer: %s\r\n"
 ASK = money.Rules()  # amounts of at least $20, in steps of $5, from the highest gift
 
 
@@ -64,6 +66,7 @@ class Blast:
     ring: Ring
     signers: Sequence[signature.Key] = ()  # those of every domain
     bounce_domain: str | None = None  # of the return path; None: that of the sender
+    has_metadata: bool = False  # the token stands in a field, too
     deadline: datetime | None = None
 
 
@@ -195,13 +198,15 @@ class Composer:
         )
         signed = dkim.signatures(written.fields, written.body, self.signers, at=date)
         path = self._return_path(person)
+        token = path.partition("@")[0]
+        more = (METADATA % token.encode(),) if token and self.blast.has_metadata else ()
         return Letter(
             sender=path or self.sender.address,
             recipient=recipient,
-            data=b"".join((*signed, *written.fields, b"\r\n", *written.body)),
+            data=b"".join((*signed, *written.fields, *more, b"\r\n", *written.body)),
             html_size=_size(rendered.html),
             is_dotless=written.is_dotless,
-            id=path.partition("@")[0] or id.strip("<>"),
+            id=token or id.strip("<>"),
         )
 
     def _return_path(self, person: Subscriber) -> str:

@@ -180,6 +180,7 @@ def setup(workspace: Workspace) -> sending.Setup:
             ring=chosen.keys,
             signers=chosen.signers,
             bounce_domain=chosen.returns.domain,
+            has_metadata=chosen.returns.metadata,
         ),
         sources=sources,
         providers=chosen.providers,

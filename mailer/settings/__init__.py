@@ -22,15 +22,17 @@ from mailer.settings import (
     dkim,
     document,
     providers,
+    relays,
     returns,
     secret,
     sources,
 )
 from mailer.settings.dns import Dns
 from mailer.settings.document import parse, read
+from mailer.settings.relays import Relays
 from mailer.settings.workspace import SETTINGS, existing, shipped
 
-__all__ = ["Settings", "load", "parse", "read", "segments", "shipped"]
+__all__ = ["Relays", "Settings", "load", "parse", "read", "segments", "shipped"]
 
 PROVIDERS = Path("config", "providers.toml")
 BOUNCES = Path("config", "bounces.toml")
@@ -196,6 +198,7 @@ class Settings:
     actblue: Credentials | None
     keys: tracking.Ring = field(repr=False)
     caps: tuple[caps.Cap, ...] = ()
+    relays: Relays = field(default_factory=Relays)
     signers: tuple[signature.Key, ...] = ()
     dns: Dns = field(default_factory=Dns)
     alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
@@ -211,7 +214,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
     """
     environment = os.environ if environment is None else environment
     existing(root)
-    file, deadlines, known, bounces, keys, database, actblue = _all(
+    file, deadlines, known, bounces, keys, database, actblue, posted = _all(
         lambda: read(root / SETTINGS, File, file=str(SETTINGS)),
         lambda: layered(root, DEADLINES, Deadlines, base=None),
         lambda: layered(root, PROVIDERS, Providers, base=shipped(PROVIDERS)),
@@ -219,6 +222,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         lambda: secret.ring(root, environment=environment),
         lambda: secret.get("MAILER_DATABASE_URL", environment=environment),
         lambda: _actblue(environment=environment),
+        lambda: relays.load(environment=environment),
     )
     providers.demand(
         root,
@@ -246,6 +250,7 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         workers=file.work.processes,
         caps=tuple(file.cap.values()),
         actblue=actblue,
+        relays=posted,
         keys=keys,
         signers=dkim.keys(root, file.dkim, file=SETTINGS),
         dns=file.dns,

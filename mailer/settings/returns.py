@@ -21,6 +21,7 @@ class Returns:
     """The return path, what listens there, and when a full mailbox is left alone."""
 
     domain: str | None = None  # "bounce.example.org"; None: bounces go to the sender
+    metadata: bool = False  # say whose a message is in a field that Postmark hands back
     addresses: tuple[str, ...] = ()  # of ours that complaints come to
     host: str = "127.0.0.1"
     smtp: int | None = None  # port; None: does not listen
@@ -41,6 +42,9 @@ class Returns:
             if not 0 <= port <= 65535:
                 message = f"{name} {port}: write a port from 0 to 65535"
                 raise ValueError(message)
+        if self.metadata and self.domain is None:
+            message = "metadata: the token is that of the return path: set domain"
+            raise ValueError(message)
         if self.listens and self.domain is None and not self.addresses:
             message = "nobody writes here: set domain, or addresses for complaints"
             raise ValueError(message)
@@ -70,7 +74,7 @@ class Returns:
     @property
     def shared(self) -> tuple[object, ...]:
         """Return what must be the same on every machine."""
-        return (self.domain, self.full_after, self.full_within)
+        return (self.domain, self.metadata, self.full_after, self.full_within)
 
     def folder(self, root: Path) -> Path | None:
         """Return the Maildir, from the workspace at *root*."""

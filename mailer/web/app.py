@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from mailer import errors
 from mailer.pipeline import Pool, linking, receiving, recording
 from mailer.settings import Address, Settings
-from mailer.web.hooks import Hooks
+from mailer.web.hooks import Hooks, Relays
 from mailer.web.operations import Operations
 from mailer.web.reports import Reports
 from mailer.web.tracking import Tracking
@@ -39,10 +39,14 @@ class _Strangers(logging.Filter):
 logging.getLogger("aiohttp.server").addFilter(_Strangers())
 
 
-def public(tracking: Tracking, hooks: Hooks) -> web.Application:
+def public(
+    tracking: Tracking, hooks: Hooks, relays: Relays | None = None
+) -> web.Application:
     """Return what the world reaches: nothing here shows or changes but by a token."""
     app = web.Application(client_max_size=BODY_BYTES)
     app.add_routes([*tracking.routes(), *hooks.routes()])
+    if relays is not None:
+        app.add_subapp("/hooks/relay", relays.app())
     app.on_response_prepare.append(_without_server)
     return app
 
@@ -90,11 +94,16 @@ async def serve(
             hooks = Hooks(
                 ring=settings.keys, inbox=inbox, now=now, actblue=settings.actblue
             )
+            relays = Relays(
+                ring=settings.keys, inbox=inbox, now=now, known=settings.relays
+            )
             operations = Operations(pool=pool, links=links, inbox=inbox, loader=loader)
             reports = Reports(pool=pool, now=now)
             troubles = Troubles(pool=pool, inbox=inbox, loader=loader)
             async with (
-                listening(public(tracking, hooks), settings.public, key="public"),
+                listening(
+                    public(tracking, hooks, relays), settings.public, key="public"
+                ),
                 listening(
                     private(operations, reports), settings.private, key="private"
                 ),

@@ -348,6 +348,25 @@ async def test_the_return_path_of_each_message_is_its_own(
     assert {token.subscriber for token in found if token} == set(people)
     assert all(one.message["From"].endswith("<team@example.org>") for one in received)
     assert all("bounce.example.org" not in one.content.decode() for one in received)
+    assert all("x-pm-metadata-mailer" not in one.message for one in received)
+
+
+async def test_a_relay_that_hands_back_metadata_is_given_the_token(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    (ada,) = await given.people(db, ["ada@example.org"])
+    await launching.launch(db, await given.approved(db))
+    house = replace(
+        workshop.setup.house, bounce_domain="bounce.example.org", has_metadata=True
+    )
+    shop = Workshop(db, replace(workshop.setup, house=house))
+
+    async with shop.working():
+        (received,) = await sink.received(1)
+
+    token = verp.unseal(house.ring, received.message["X-PM-Metadata-mailer"])
+    assert token is not None
+    assert token.subscriber == ada
 
 
 LIMITS = Limits(bounces=0.1, complaints=0.003, unsubscribes=0.03, least=1000)

@@ -57,6 +57,7 @@ def test_what_is_written_is_what_is_done(root: Path) -> None:
         ({"addresses": ("fbl",)}, "write addresses"),
         ({"domain": "b.org", "smtp": 70000}, "write a port from 0 to 65535"),
         ({"smtp": 2525}, "set domain, or addresses"),
+        ({"metadata": True}, "set domain"),
         ({"full_after": 1}, "write 2 to 20"),
         ({"full_within": timedelta(days=400)}, 'write "1d" to "365d"'),
     ],

@@ -18,7 +18,7 @@ from mailer import errors
 from mailer.core import tracking
 from mailer.core.donation import Gift
 from mailer.core.event import Kind
-from mailer.web import hooks
+from mailer.web.hooks import actblue
 from tests.web.conftest import ADA, NOON, RING, Tracker
 
 URL = "/hooks/actblue/contributions"
@@ -92,7 +92,7 @@ def changed(**more: object) -> dict[str, Any]:
 
 
 def read(said: object) -> list[Gift]:
-    found = hooks.gifts(json.dumps(said).encode(), ring=RING, now=NOON)
+    found = actblue.gifts(json.dumps(said).encode(), ring=RING, now=NOON)
     return [gift for gift, _ in found]
 
 
@@ -137,8 +137,8 @@ async def test_a_stranger_is_refused(headers: dict[str, str], tracker: Tracker) 
 
 
 def test_without_credentials_everybody_is_a_stranger() -> None:
-    assert not hooks._may(None, RIGHT["Authorization"])
-    assert not hooks._may(None, "Basic " + b64encode(b"None:None").decode())
+    assert not actblue._may(None, RIGHT["Authorization"])
+    assert not actblue._may(None, "Basic " + b64encode(b"None:None").decode())
 
 
 @pytest.mark.parametrize(

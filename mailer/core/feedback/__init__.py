@@ -14,7 +14,7 @@ from mailer.core.feedback.consequence import (
     follow,
 )
 from mailer.core.feedback.identity import Identity, identify
-from mailer.core.feedback.reading import Action, Kind, Reading, read
+from mailer.core.feedback.reading import Action, Carriers, Kind, Reading, read
 from mailer.core.feedback.record import as_event
 from mailer.core.feedback.texts import Class
 
@@ -23,6 +23,7 @@ __all__ = [
     "PATIENCE",
     "RULES",
     "Action",
+    "Carriers",
     "Class",
     "Delivered",
     "Identity",

@@ -21,6 +21,7 @@ def composers(
         ring=desk.settings.keys,
         signers=desk.settings.signers,
         bounce_domain=desk.settings.returns.domain,
+        has_metadata=desk.settings.returns.metadata,
         deadline=written.expires_at,
     )
     return {

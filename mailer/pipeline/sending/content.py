@@ -22,6 +22,7 @@ class House:
     ring: Any
     signers: Sequence[signature.Key] = ()
     bounce_domain: str | None = None
+    has_metadata: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,7 @@ def composers(
         ring=house.ring,
         signers=house.signers,
         bounce_domain=house.bounce_domain,
+        has_metadata=house.has_metadata,
         deadline=datetime.fromisoformat(expires_at) if expires_at else None,
     )
     return {
