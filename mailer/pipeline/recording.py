@@ -19,6 +19,7 @@ from mailer import errors, spool
 from mailer.core import event, feedback, provider
 from mailer.core.donation import Gift
 from mailer.core.event import Event, Kind, Queue
+from mailer.core.patience import PATIENCE, Patience
 from mailer.store import database, donations, events, reviews, suppressions
 from mailer.store.events import Cell, Known, Person, Tally
 
@@ -78,7 +79,7 @@ async def drain(
     pool: database.Pool,
     root: Path,
     *,
-    patience: feedback.Patience = feedback.PATIENCE,
+    patience: Patience = PATIENCE,
 ) -> int:
     """Load all that is under *root* now, and return how many events were new.
 
@@ -107,7 +108,7 @@ class Loader:
         pool: database.Pool,
         root: Path,
         *,
-        patience: feedback.Patience = feedback.PATIENCE,
+        patience: Patience = PATIENCE,
     ) -> None:
         self.is_ours = False
         self.loaded = 0  # events that were new
@@ -245,7 +246,7 @@ async def load(
     pool: database.Pool,
     given: list[Event],
     *,
-    patience: feedback.Patience = feedback.PATIENCE,
+    patience: Patience = PATIENCE,
 ) -> int:
     """Write *given* and all that follows from them, and return how many were new."""
     tallies: dict[Cell, Tally] = {}
@@ -278,7 +279,7 @@ async def _heed(
     tx: database.Connection,
     known: list[Known],
     given: list[Event],
-    patience: feedback.Patience,
+    patience: Patience,
 ) -> None:
     """Suppress those whose mailbox is gone, and those who complained."""
     back = [one for one in known if one.kind in {Kind.BOUNCE, Kind.COMPLAINT}]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from mailer.core import feedback
+from mailer.core.patience import PATIENCE, Patience
 
 # Room for "b-", a token of 45 characters and "@" in the 254 of an address.
 _DOMAIN = re.compile(r"(?=.{1,190}$)[a-z0-9-]+(\.[a-z0-9-]+)+")
@@ -27,8 +27,8 @@ class Returns:
     smtp: int | None = None  # port; None: does not listen
     lmtp: int | None = None
     maildir: str | None = None  # a folder that another server delivers to
-    full_after: int = feedback.PATIENCE.after
-    full_within: timedelta = feedback.PATIENCE.within
+    full_after: int = PATIENCE.after
+    full_within: timedelta = PATIENCE.within
 
     def __post_init__(self) -> None:
         if self.domain is not None and not _DOMAIN.fullmatch(self.domain):
@@ -67,9 +67,9 @@ class Returns:
         return bool(self.ports) or self.maildir is not None
 
     @property
-    def patience(self) -> feedback.Patience:
+    def patience(self) -> Patience:
         """Return when a mailbox that cannot take mail is left alone."""
-        return feedback.Patience(after=self.full_after, within=self.full_within)
+        return Patience(after=self.full_after, within=self.full_within)
 
     @property
     def shared(self) -> tuple[object, ...]:

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from mailer import settings as settings_of
 from mailer.core import event, feedback, tracking, verp
 from mailer.core.delivery import State
-from mailer.core.feedback import Action, Class, Delivered, Identity, Kind, Patience
+from mailer.core.feedback import Action, Class, Delivered, Identity, Kind
 from mailer.core.feedback import parts as parts_of
+from mailer.core.patience import Patience
 from mailer.core.suppression import Reason
 from mailer.core.tracking import Purpose, Ring, Token
 

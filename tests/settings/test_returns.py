@@ -8,7 +8,7 @@ import pytest
 
 from mailer import errors, settings
 from mailer.core.breaker import Limits
-from mailer.core.feedback import Patience
+from mailer.core.patience import Patience
 from mailer.settings import workspace
 from mailer.settings.breaker import Breaker
 from mailer.settings.returns import Returns

@@ -8,9 +8,7 @@ that only we can make says whose message it was.
 from mailer.core.feedback.cause import RULES, classify
 from mailer.core.feedback.consequence import (
     HOLD,
-    PATIENCE,
     Delivered,
-    Patience,
     follow,
 )
 from mailer.core.feedback.identity import Identity, identify
@@ -20,7 +18,6 @@ from mailer.core.feedback.texts import Class
 
 __all__ = [
     "HOLD",
-    "PATIENCE",
     "RULES",
     "Action",
     "Carriers",
@@ -28,7 +25,6 @@ __all__ = [
     "Delivered",
     "Identity",
     "Kind",
-    "Patience",
     "Reading",
     "as_event",
     "classify",

@@ -52,10 +52,10 @@ def classify(status: str, text: str) -> Cause:
     """
     text = _ADDRESS.sub("@", text[:_LOOKED_AT])
     is_permanent = _is_permanent(status, text)
-    for kind, pattern in TEXTS:
-        match = pattern.search(text)
-        if match is not None and (is_permanent or not kind.suppresses):
-            return Cause(kind, f'the text says "{match[0][:80]}"')
+    for one in TEXTS:
+        match = one.search(text)
+        if match is not None and (is_permanent or not one.kind.suppresses):
+            return Cause(one.kind, f'the text says "{match[0][:80]}"')
     found = _STATUS.findall(f"{status} {text}")
     # What stands in the text is the server's own code, more exact than the report's.
     for level, subject, detail in [*found[1:], *found[:1]]:

@@ -11,23 +11,13 @@ from mailer.core import event
 from mailer.core.delivery import State
 from mailer.core.feedback.reading import Action
 from mailer.core.feedback.texts import Class
+from mailer.core.patience import Patience
 from mailer.core.suppression import Reason
 
 HOLD = timedelta(days=90)  # that a mailbox is left alone which could not take mail
 LATE = timedelta(days=10)  # servers give up after 5 (RFC 5321 §4.5.4.1)
 
 _TRIED = frozenset({State.SENT, State.IN_DOUBT, State.BOUNCED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How often a mailbox may be full: in so many blasts, within so long."""
-
-    after: int = 3
-    within: timedelta = timedelta(days=60)
-
-
-PATIENCE = Patience()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator
 from email.policy import compat32
 
-from flufl.bounce import all_failures
-
 from mailer.core.feedback import parts
 
 _SIZE = 48 * 1024  # bytes, and …
@@ -25,6 +23,8 @@ _REFUSED = re.compile(
 
 def scan(raw: bytes) -> tuple[frozenset[bytes], frozenset[bytes]]:
     """Return the addresses that a message says are refused for now, and for good."""
+    from flufl.bounce import all_failures  # 0.1 s, for the few that need it
+
     kept = raw[:_SIZE]
     if kept.lower().count(b"multipart/") > _NESTED:
         return frozenset(), frozenset()

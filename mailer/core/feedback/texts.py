@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 
@@ -44,11 +45,20 @@ class Text(NamedTuple):
     """A class, and what is written of it in any case."""
 
     kind: Class
-    pattern: re.Pattern[str]
+    expression: str
+
+    def search(self, text: str) -> re.Match[str] | None:
+        """Find what is written of this class; made ready when it is first asked."""
+        return _compiled(self.expression).search(text)
+
+
+@cache
+def _compiled(expression: str) -> re.Pattern[str]:
+    return re.compile(expression, re.IGNORECASE)
 
 
 def _text(kind: Class, *patterns: str) -> Text:
-    return Text(kind, re.compile("|".join(patterns), re.IGNORECASE))
+    return Text(kind, "|".join(patterns))
 
 
 # In this order: what is about us, then what is about the person.
