@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import smtplib
 from pathlib import Path
 from typing import Any
@@ -224,3 +227,59 @@ async def test_what_comes_by_smtp_lmtp_and_a_maildir_is_in_force_soon(
             ("bo@example.test", None, "complaint", False),
         ]
     assert list((folder / "new").iterdir()) == []
+
+
+MANY = """
+    INSERT INTO subscriber (address, email, domain, provider, signed_up_at)
+    SELECT 'p' || n || '@example.test', 'p' || n || '@example.test', 'example.test',
+           'x', '2026-01-01Z'
+    FROM generate_series(1, 60) n ORDER BY n;
+    INSERT INTO blast (name, topic, file, hash) VALUES ('b1', 'fundraising', 'f', 'h');
+    INSERT INTO round (blast_id, number) VALUES (1, 1);
+    INSERT INTO delivery (blast_id, seq, subscriber_id, provider, round, variant, state,
+                          settled_at)
+    SELECT 1, id, id, 'x', 1, 1, 'sent', now() FROM subscriber;
+"""
+
+
+@pytest.mark.timeout(60)
+async def test_what_was_answered_yes_survives_kill_9(
+    database_url: str, sink: Sink, tmp_path: Path
+) -> None:
+    (port,) = free_ports(1)
+    made = await house(
+        database_url, sink, tmp_path, f'domain = "bounce.example.org"\nsmtp = {port}\n'
+    )
+    await made.say("suppress", "list")
+    async with database.opened(database_url) as pool:
+        async with database.connection(pool) as tx:
+            await tx.raw.execute(MANY)
+        running = await made.start("bounce", "serve")
+        await running.says("Bounces by SMTP")
+        answered: list[str] = []
+
+        def deliver() -> None:
+            with smtplib.SMTP("127.0.0.1", port, timeout=10) as client:
+                for number in range(1, 61):
+                    name = f"p{number}@example.test"
+                    raw = GONE.replace(b"ada@example.test", name.encode())
+                    client.sendmail(
+                        "", [path(made.root, number)], raw.replace(b"\n", b"\r\n")
+                    )
+                    answered.append(name)
+                    if number == 20:
+                        os.kill(running.process.pid, signal.SIGKILL)
+
+        with contextlib.suppress(smtplib.SMTPException, OSError):
+            await asyncio.to_thread(deliver)
+        await running.kill()
+
+        assert 20 <= len(answered) < 60
+        folder = tmp_path / "empty"
+        for name in ("new", "cur", "tmp"):
+            (folder / name).mkdir(parents=True)
+        await made.say("bounce", "read", folder)  # loads what the dead one left
+        found = {row[0] for row in await given.rows(pool, SUPPRESSED)}
+
+    assert set(answered) <= found
+    assert len(found) <= len(answered) + 1
