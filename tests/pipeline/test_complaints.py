@@ -5,10 +5,11 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from mailer import spool
+from mailer import settings, spool
 from mailer.core.alarm import Alarm, Kind
 from mailer.core.delivery import BlastId
 from mailer.pipeline import alarming, launching, scheduling, sending
@@ -423,15 +424,15 @@ async def test_a_worker_with_other_settings_is_told_until_it_is_gone(
 
 
 async def test_who_watches_a_blast_sees_what_is_open(
-    db: database.Pool, workspace: object
+    db: database.Pool, workspace: Path
 ) -> None:
     name = await launched(db)
     async with database.transaction(db) as tx:
         await alarms.raise_(tx, Kind.LANE, "lane google/relay", "550")
     desk = scheduling.Desk(
         pool=db,
-        root=workspace,  # type: ignore[arg-type]  # not read
-        settings=None,  # type: ignore[arg-type]  # not read
+        root=workspace,
+        settings=settings.load(workspace),
         actor="ada",
     )
 
