@@ -76,16 +76,16 @@ async def test_all_connections_wait_for_one_question() -> None:
     assert found.left(16) == 3
 
 
-async def test_as_many_are_asked_for_as_are_used_in_a_quarter_of_a_second() -> None:
+async def test_as_many_are_asked_for_as_are_used_in_half_a_second() -> None:
     lane = Lane(gives=[16, 1])
     found = await filled(lane)
-    lane.now += 0.5
+    lane.now += 0.99
     while found.take():
         pass
 
     await found.wait(asyncio.Event(), lambda: True)
 
-    assert lane.asked == [FIRST, 8]  # 16 in half a second
+    assert lane.asked == [FIRST, 9]  # 16 in a second
 
 
 async def test_an_unlimited_lane_asks_nobody() -> None:

@@ -1,10 +1,10 @@
 """The tokens of one lane that this process holds: the right to send, for a second.
 
 All connections of the lane in this process take from one stock, so that none hoards
-what another could use.  It is filled by one question to the database for about a
-quarter of a second's messages, as fast as they are used here; what is not used dies
-after `LIFE`, and the database counts it as if it could still be used at any time in
-between (`lanes.grant`).
+what another could use.  It is filled by one question to the database for half a
+second's messages at the pace of this process, and a quarter of a second's at the rate
+of the lane at most; what is not used dies after `LIFE`, and the database counts it as
+if it could still be used at any time in between (`lanes.grant`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mailer.pipeline.sending.leases import boottime
 from mailer.pipeline.sending.watch import pause
 from mailer.store import lanes
 
-GRANT = throttle.GRANT.total_seconds()  # worth of tokens that are asked for at once
 LIFE = throttle.KEPT.total_seconds()
+AHEAD = LIFE / 2  # worth of tokens that are asked for at once, by the pace here
 FIRST = 16  # tokens that are asked for while the pace is not known
 LONGEST = 1.0  # seconds until a lane that has none is asked again: it may be faster
 SHORTEST = 0.005  # seconds: two processes that take turns do not spin
@@ -95,4 +95,4 @@ class Meter:
         if not self._taken:
             return FIRST if self._asked == 0.0 else 1
         pace = self._taken / max(now - self._asked, 0.001)
-        return max(1, math.ceil(min(pace * GRANT, 2 * self._taken + FIRST)))
+        return max(1, math.ceil(min(pace * AHEAD, 2 * self._taken + FIRST)))
