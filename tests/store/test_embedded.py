@@ -334,7 +334,9 @@ def test_an_ordinary_user_needs_no_root() -> None:
             extra_groups=[],
             check=False,
         )
-        assert (said.stdout, said.stderr) == ("ready\n", "")
         await_end(Place(folder / "x"))
+        # On a busy machine it says that it waits.
+        odd = [one for one in said.stderr.splitlines() if "waiting" not in one]
+        assert (said.stdout, odd) == ("ready\n", [])
     finally:
         shutil.rmtree(folder)
