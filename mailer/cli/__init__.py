@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "serve": "run",
     "sink": "sink",
     "visitors": "visitors",
+    "event": "event",
     "keys": "keys",
     "doctor": "doctor",
     "db": "db",

@@ -28,6 +28,8 @@ def bench(ctx: click.Context, figure: str | None, options: tuple[str, ...]) -> N
     memory     of a worker with few recipients and with millions
     launching  a blast, against a bare INSERT of the same rows
     importing  a CSV file, against a bare COPY of the same rows
+    tracking   clicks, against an aiohttp handler that returns a constant
+    loading    events from the spool, against a bare COPY; and once more
     whole      a blast sent to the end, counted by the receiver
 
     Each is set beside something simpler in the same run; the exit status says

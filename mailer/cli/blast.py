@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from mailer import errors, runtime
-from mailer.cli import looking, rehearse
+from mailer.cli import correcting, looking, rehearse
 from mailer.cli.context import Context, json_option, pass_context, show_json
 from mailer.cli.looking import desk, say
 from mailer.core import blast as blasts
@@ -294,7 +294,13 @@ def doubt(
         click.echo(f"{found} {word}")
 
 
-for _command in (looking.list_, looking.show, looking.watch, rehearse.rehearse):
+for _command in (
+    looking.list_,
+    looking.show,
+    looking.watch,
+    rehearse.rehearse,
+    correcting.link,
+):
     blast.add_command(_command)
 
 COMMANDS: dict[str, click.Command] = {"blast": blast}

@@ -1,17 +1,20 @@
-"""``mailer keys``: make what signs mail."""
+"""``mailer keys``: what signs mail, and what seals the links in it."""
 
 from __future__ import annotations
+
+import hashlib
+import os
 
 import click
 
 from mailer.cli import context
 from mailer.core.signature import Algorithm
-from mailer.settings import dkim, workspace
+from mailer.settings import dkim, secret, workspace
 
 
 @click.group()
 def keys() -> None:
-    """Make keys that sign mail.
+    """Make keys that sign mail, and change those that seal its links.
 
     \b
     Example: mailer keys dkim --domain example.org --selector s2026
@@ -52,6 +55,58 @@ def dkim_(
     click.echo(f'domain = "{key.domain}"')
     click.echo(f'selector = "{key.selector}"')
     click.echo(f'key = "{path}"')
+
+
+@keys.command("list")
+@context.json_option
+@context.pass_context
+def list_(ctx: context.Context, as_json: bool) -> None:
+    """List the keys that seal links: by number and mark, never the key.
+
+    \b
+    Example: mailer keys list
+    """
+    ring = secret.ring(workspace.existing(ctx.root), environment=os.environ)
+    found = [
+        {
+            "number": number,
+            "mark": hashlib.sha256(key).hexdigest()[:8],
+            "use": "opens"
+            if number < ring.current
+            else "signs and opens"
+            if number == ring.current
+            else "is prepared, opens",
+        }
+        for number, key in sorted(ring.keys.items())
+    ]
+    if as_json:
+        context.show_json(found)
+        return
+    for one in found:
+        click.echo(f"{one['number']:>3}  {one['mark']}  {one['use']}")
+
+
+@keys.command()
+@click.option("--prepare", is_flag=True, help="Let it open links first, not seal yet.")
+@context.json_option
+@context.pass_context
+def rotate(ctx: context.Context, prepare: bool, as_json: bool) -> None:
+    """Seal links with a new key from now on; links in older mail keep working.
+
+    A running endpoint of this machine knows the new key within a second; workers use
+    it after a restart.  With several machines: --prepare, copy the file to all of
+    them, then rotate on each.
+
+    \b
+    Example: mailer keys rotate
+    """
+    root = workspace.existing(ctx.root)
+    number, signs = secret.rotate(root, environment=os.environ, prepare=prepare)
+    if as_json:
+        context.show_json({"number": number, "signs": signs})
+        return
+    what = "seals links from the next start of the workers" if signs else "is prepared"
+    click.echo(f"key {number} {what}; copy {secret.RING} to every machine")
 
 
 COMMANDS: dict[str, click.Command] = {"keys": keys}

@@ -18,6 +18,7 @@ from rich.progress import (
 from rich.table import Table
 
 from mailer import runtime
+from mailer.cli import privacy
 from mailer.cli.context import Context, json_option, pass_context, plain, show_json
 from mailer.core import exchange, sheet
 
@@ -219,6 +220,9 @@ def show(ctx: Context, *, email: str, as_json: bool) -> None:
         table.add_row(name, str(count))
     Console().print(table)
 
+
+for _command in (privacy.export, privacy.erase):
+    subscriber.add_command(_command)
 
 COMMANDS: dict[str, click.Command] = {
     "import": import_command,

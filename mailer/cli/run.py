@@ -10,6 +10,7 @@ import click
 from mailer import runtime
 from mailer.cli.context import Context, pass_context
 from mailer.runtime import running, waking
+from mailer.settings import secret
 
 
 @click.command()
@@ -51,12 +52,17 @@ def run(ctx: Context, workers: int | None) -> None:
 
 
 @click.command()
+@click.option(
+    "--number", type=click.IntRange(1, 256), help="One of several on the same port."
+)
 @pass_context
-def serve(ctx: Context) -> None:
+def serve(ctx: Context, number: int | None) -> None:
     """Answer clicks, opens, unsubscribes and webhooks; show health and metrics.
 
     What comes in is on the disk before it is answered, and in the database within a
     second.  Links work while the database is away, also after a start without it.
+    Started with --number 1, 2 and so on, several share the public port; the private
+    port of number 2 is one higher than that in the settings.
 
     \b
     Example: mailer serve
@@ -64,7 +70,8 @@ def serve(ctx: Context) -> None:
     from mailer.web import app  # here, because aiohttp takes 0.2 s to import
 
     async def step(workspace: runtime.Workspace) -> None:
-        public, private = workspace.settings.public, workspace.settings.private
+        public = workspace.settings.public
+        private = app.numbered(workspace.settings.private, number or 1)
 
         def started() -> None:
             click.echo(f"Tracking on {public.url}, health and metrics on {private.url}")
@@ -76,6 +83,8 @@ def serve(ctx: Context) -> None:
                 workspace.root / ".mailer" / "spool",
                 stop,
                 now=runtime.now,
+                number=number,
+                keys=lambda: secret.ring(workspace.root, environment=os.environ),
                 started=started,
             )
 
@@ -104,13 +113,24 @@ async def _run(workspace: runtime.Workspace, *, workers: int) -> None:
         async with asyncio.TaskGroup() as parts:
             parts.create_task(running.schedule(workspace, stop=stop))
             parts.create_task(waking.wake(workspace, stop=stop))
-            parts.create_task(supervisor.keep("web", ["serve"]))
             if returns.listens:
                 parts.create_task(supervisor.keep("bounces", ["bounce", "serve"]))
+            for name, command in _endpoints(workspace.settings.endpoints):
+                parts.create_task(supervisor.keep(name, command))
             for number in range(1, workers + 1):
                 name = f"worker {number}"
                 parts.create_task(supervisor.keep(name, ["work"]))
     click.echo("Stopped; everything that was sent is settled.")
+
+
+def _endpoints(count: int) -> list[tuple[str, list[str]]]:
+    """Return the name and the arguments of each process that serves."""
+    if count == 1:  # alone, it notices who else has its port
+        return [("web", ["serve"])]
+    return [
+        (f"web {number}", ["serve", "--number", str(number)])
+        for number in range(1, count + 1)
+    ]
 
 
 COMMANDS: dict[str, click.Command] = {"run": run, "work": work, "serve": serve}

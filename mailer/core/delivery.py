@@ -12,6 +12,7 @@ from typing import NamedTuple, NewType
 
 BlastId = NewType("BlastId", int)
 SubscriberId = NewType("SubscriberId", int)
+ANYBODY = SubscriberId(2**40 - 1)  # whose visits are counted without a name
 NOBODY = SubscriberId(0)  # whose message a proof is: its links work, and count nothing
 
 

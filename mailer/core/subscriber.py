@@ -20,6 +20,7 @@ import email_validator
 
 from mailer import errors
 from mailer.core.delivery import SubscriberId
+from mailer.core.preference import Mode
 
 MAX_INPUT = 1000  # characters looked at; RFC 5321 §4.5.3.1 allows 254 octets
 
@@ -109,6 +110,7 @@ class Subscriber(NamedTuple):
     time_zone: str | None = None
     language: str | None = None
     attributes: Mapping[str, str] = MappingProxyType({})
+    tracking: Mode | None = None  # what the person chose
     giving: Giving = NO_GIVING
 
 

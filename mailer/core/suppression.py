@@ -22,6 +22,7 @@ class Reason(StrEnum):
     MANUAL = "manual"  # one of us decided
     BOUNCE = "bounce"  # there is no such mailbox
     IMPORT = "import"  # it stood on a list from elsewhere
+    PAUSE = "pause"  # the person wants none for a while
 
     @property
     def needs_confirmation(self) -> bool:

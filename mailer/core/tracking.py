@@ -48,6 +48,7 @@ class Purpose(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
     PREFERENCES = "preferences"
     VIEW = "view"
+    CONFIRM = "confirm"  # an address is the person's own
     REFCODE = "refcode"  # tells who gave; letters and digits only
     BOUNCE = "bounce"  # tells whose message came back; letters and digits only
 
@@ -301,7 +302,7 @@ def may_lead_to(url: str) -> bool:
 
 # ── Person or machine ───────────────────────────────────────────────────────
 
-RULES = 1  # the version of these rules, stored with each event so that it can be redone
+RULES = 2  # the version of these rules, stored with each event so that it can be redone
 
 # Gmail fetches images ahead under this agent, with its stray last token
 # (Bird, "Gmail prefetching images").

@@ -11,7 +11,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from mailer.core import money, signature, verp
-from mailer.core.delivery import BlastId
+from mailer.core.delivery import ANYBODY, BlastId
+from mailer.core.preference import Mode
 from mailer.core.subscriber import Giving, Subscriber
 from mailer.core.tracking import Purpose, Ring, Sealer
 from mailer.mail import dkim, header, mime, template
@@ -40,6 +41,10 @@ _URLS = (
 
 # postmarkapp.com/support/article/1125-custom-metadata-faq: comes back with a bounce.
 METADATA = b"X-PM-Metadata-mailer: %s\r\n"
+_NO_PIXEL = (  # the pixel itself: nothing is asked for
+    "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+)
+
 ASK = money.Rules()  # amounts of at least $20, in steps of $5, from the highest gift
 
 
@@ -68,6 +73,7 @@ class Blast:
     bounce_domain: str | None = None  # of the return path; None: that of the sender
     has_metadata: bool = False  # the token stands in a field, too
     deadline: datetime | None = None
+    tracking: Mode = Mode.FULL  # unless a person chose otherwise
 
 
 def context(person: Subscriber) -> dict[str, Any]:
@@ -158,6 +164,21 @@ class Composer:
         """Fill the subject alone.  Invalid: it cannot be, and why."""
         return self.renderer.subject({**context(person), **self._shared})
 
+    def view(self, person: Subscriber, urls: Mapping[int, str]) -> str:
+        """Fill the HTML for *person* as a page that may be forwarded.
+
+        Nothing in it counts a visit or speaks for the person: links lead where *urls*
+        says, else where they were to lead, and the addresses of ours lead nowhere.
+        """
+        known = {**context(person), **self._shared}
+        known.update(dict.fromkeys((name for name, _, _ in _URLS), "#"))
+        known["pixel_url"] = _NO_PIXEL
+        for index, values in self.renderer.values(known).items():
+            known[f"link_{index}"] = self.renderer.destination(
+                index, values, url=urls.get(index)
+            )
+        return self.renderer.render(known).html
+
     def compose(
         self,
         person: Subscriber,
@@ -223,6 +244,10 @@ class Composer:
         tokens = self._sheet.seal(person.id)
         for (name, base), token in zip(self._urls, tokens, strict=True):
             known[name] = base + token
+        mode = person.tracking or self.blast.tracking
+        if mode is not Mode.FULL:
+            self._track_less(known, mode)
+            return known
         # A link whose values the person lacks is left out: the template fails if it
         # shows it after all.
         own = self.renderer.own_values(known)
@@ -232,6 +257,25 @@ class Composer:
             for index, values in own.items():
                 known[f"link_{index}"] = base + seal(Purpose.CLICK, who, index, values)
         return known
+
+    def _track_less(self, known: dict[str, Any], mode: Mode) -> None:
+        """Give *known* links and a pixel that name nobody, or that are none.
+
+        The way to unsubscribe is a person's own, whatever is counted.
+        """
+        links = self.renderer.values(known).items()
+        if mode is Mode.OFF:
+            known["pixel_url"] = _NO_PIXEL
+            for index, values in links:
+                url = self.renderer.destination(index, values, name="")
+                known[f"link_{index}"] = url
+            return
+        seal, who = self._sealer.seal, self._sealer.person(ANYBODY)
+        home = self.blast.public_url
+        known["pixel_url"] = f"{home}/o/{seal(Purpose.OPEN, who)}"
+        for index, values in links:
+            token = seal(Purpose.CLICK, who, index, values)
+            known[f"link_{index}"] = f"{home}/c/{token}"
 
 
 def _size(text: str) -> int:

@@ -42,11 +42,13 @@ def write(  # noqa: PLR0913 -- the fields of one letter
     subject: str,
     text: str,
     signers: Sequence[signature.Key] = (),
+    name: str = "mailer",
 ) -> Letter:
     """Write one letter, signed by the keys of the sender's domain.
 
     The same *id* gives the same Message-ID: who gets it twice sees it once.  Letters
-    of one *thread* are shown together.  *sender* is a mailbox, as in the settings.
+    of one *thread* are shown together.  *sender* is a mailbox, as in the settings;
+    people read *name*.
     """
     mailbox = header.Mailbox.parse(sender)
     domain = mailbox.address.rpartition("@")[2]
@@ -55,7 +57,7 @@ def write(  # noqa: PLR0913 -- the fields of one letter
     data = b"".join((
         b"Date: ", header.date(date), b"\r\n",
         header.message_id(f"<{id}@{domain}>"),
-        header.mailbox("From", header.Mailbox(address=mailbox.address, name="mailer")),
+        header.mailbox("From", header.Mailbox(address=mailbox.address, name=name)),
         header.mailbox("To", header.Mailbox(address=to)),
         header.unstructured("Subject", subject),
         header.custom("References", f"<{thread}@{domain}>"),

@@ -57,9 +57,21 @@ class Renderer:
                 found[index] = values
         return found
 
-    def destination(self, index: int, values: Sequence[str]) -> str:
-        """Return where a link leads for a preview: nobody is named in its refcode."""
-        url = self._urls[index].replace("{refcode2}", f"{index}_preview")
+    def destination(
+        self,
+        index: int,
+        values: Sequence[str],
+        *,
+        url: str | None = None,
+        name: str = "preview",
+    ) -> str:
+        """Return where a link leads for a preview: nobody is named in its refcode.
+
+        *url* is its address since it was corrected, *name* what the refcode says.
+        """
+        url = (url or self._urls[index]).replace(
+            "{refcode2}", f"{index}_{name}".rstrip("_")
+        )
         for number, value in enumerate(values):
             url = url.replace(f"{{v{number}}}", quote(value, safe=""))
         return url

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -43,6 +44,10 @@ class Links:
         """Return where a link leads, as far as memory knows."""
         table = self._tables.get(blast)
         return None if table is None else table.get(index)
+
+    def of(self, blast: int) -> Mapping[int, str]:
+        """Return where the links of *blast* lead, as far as memory knows."""
+        return self._tables.get(blast, {})
 
     async def look_up(self, blast: int, index: int) -> str | None:
         """Return where a link leads, asking the database when memory does not know."""

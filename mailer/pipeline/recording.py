@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from mailer import errors, spool
-from mailer.core import event, feedback, provider
+from mailer.core import event, feedback, preference, provider
+from mailer.core.delivery import ANYBODY
 from mailer.core.donation import Gift
 from mailer.core.event import Event, Kind, Queue
+from mailer.core.machine import Bursts
 from mailer.core.patience import PATIENCE, Patience
-from mailer.store import database, donations, events, reviews, suppressions
+from mailer.core.preference import Mode
+from mailer.store import (
+    confirmations,
+    database,
+    donations,
+    events,
+    preferences,
+    privacy,
+    reviews,
+    suppressions,
+    visits,
+)
 from mailer.store.events import Cell, Known, Person, Tally
 
 PAUSE = 0.25  # seconds; unsubscribes and gifts are effective within half a second
@@ -119,6 +134,7 @@ class Loader:
         self._root = root
         self._patience = patience
         self._tails: dict[Path, spool.Tail] = {}
+        self._bursts = Bursts()
 
     @property
     def pending(self) -> int:
@@ -210,7 +226,9 @@ class Loader:
         if not given:
             return 0
         try:
-            return await load(self._pool, given, patience=self._patience)
+            return await load(
+                self._pool, given, patience=self._patience, bursts=self._bursts
+            )
         except database.REFUSED as error:  # one record must not stop all others
             if len(given) > 1:
                 half = len(given) // 2
@@ -247,18 +265,27 @@ async def load(
     given: list[Event],
     *,
     patience: Patience = PATIENCE,
+    bursts: Bursts | None = None,
 ) -> int:
-    """Write *given* and all that follows from them, and return how many were new."""
+    """Write *given* and all that follows from them, and return how many were new.
+
+    *bursts* is what came lately: visits are also judged by what came with them.
+    """
     tallies: dict[Cell, Tally] = {}
     async with database.transaction(pool) as tx:
         strays = await reviews.add(tx, given)
         given = [one for one in given if one.stray is None]
         if any(one.gift is not None for one in given):
             await donations.lock(tx)
+        bodies = {one.id: one.body for one in given if one.body is not None}
+        given = [_without_address(one) for one in await _allowed(tx, given)]
         known = await events.add(tx, given)
+        await privacy.count(tx, known)
         if not known:
             return strays
-        await _engage(tx, known, tallies)
+        changed = await visits.judge(tx, known, bursts or Bursts())
+        await _engage(tx, [one for one in known if one.person not in changed], tallies)
+        await _recount(tx, known, changed, tallies)
         gone = [
             one.person
             for one in known
@@ -267,6 +294,8 @@ async def load(
         if gone:
             await events.suppress(tx, gone)
         await _heed(tx, known, given, patience)
+        for one in sorted(known, key=lambda one: one.at):
+            await _choose(tx, one, bodies.get(one.id, {}))
         gifts = {one.id: one.gift for one in given if one.gift is not None}
         for one in known:
             if one.id in gifts:
@@ -308,6 +337,46 @@ async def _heed(
         await suppressions.add(tx, wanted, source="mail that came back")
 
 
+async def _allowed(tx: database.Connection, given: list[Event]) -> list[Event]:
+    """Return what may be kept: a person's wish holds also for mail sent before it."""
+    visits = {Kind.OPEN, Kind.CLICK}
+    people = {one.subscriber for one in given if one.kind in visits and one.subscriber}
+    modes = await privacy.modes(tx, people) if people else {}
+    if not modes:
+        return given
+    found = []
+    for one in given:
+        mode = modes.get(one.subscriber or 0) if one.kind in visits else None
+        if mode is Mode.AGGREGATE:
+            found.append(replace(one, subscriber=ANYBODY, agent=None, ip=None))
+        elif mode is not Mode.OFF:
+            found.append(one)
+    return found
+
+
+def _without_address(one: Event) -> Event:
+    """Return what is kept of an event: addresses stand where they can be forgotten."""
+    if one.kind is Kind.SIGNUP:
+        return replace(one, body=None)
+    if one.kind is Kind.PREFERENCES and one.body is not None:
+        kept = {key: one.body[key] for key in one.body.keys() - {"email", "place"}}
+        return replace(one, body=kept)
+    return one
+
+
+async def _recount(
+    tx: database.Connection,
+    known: list[Known],
+    changed: set[Person],
+    tallies: dict[Cell, Tally],
+) -> None:
+    """Count those whose labels changed by all that is known of them."""
+    theirs = [one for one in known if one.person in changed]
+    others = [one for one in theirs if one.kind not in {Kind.OPEN, Kind.CLICK}]
+    await _engage(tx, others, tallies)
+    await visits.recount(tx, changed, tallies)
+
+
 async def _engage(
     tx: database.Connection, known: list[Known], tallies: dict[Cell, Tally]
 ) -> None:
@@ -335,6 +404,40 @@ async def _engage(
             people = tallies.setdefault(cell, Tally()).people
             people[what] = people.get(what, 0) + more
     await events.save_engagements(tx, after)
+
+
+async def _choose(tx: database.Connection, one: Known, body: Mapping[str, Any]) -> None:
+    """Do what a person chose about our mail."""
+    if one.kind in {Kind.SIGNUP, Kind.CONFIRMATION}:
+        await _sign_up(tx, one, body)
+        return
+    if one.person is None:
+        return
+    who, blast = one.person.subscriber, one.person.blast
+    if one.kind is Kind.RETURN:
+        await preferences.come_back(tx, subscriber=who, blast=blast)
+    elif one.kind is Kind.PREFERENCES:
+        choice = preference.from_json(body)
+        await preferences.choose(tx, subscriber=who, choice=choice, at=one.at)
+        if isinstance(body.get("place"), dict):
+            await confirmations.add(
+                tx, event=one.id, subscriber=who, asked=body["place"], at=one.at
+            )
+
+
+async def _sign_up(
+    tx: database.Connection, one: Known, body: Mapping[str, Any]
+) -> None:
+    """Ask who wants our mail, or take their answer."""
+    if one.kind is Kind.CONFIRMATION:
+        await confirmations.confirm(tx, int(body["confirmation"]), at=one.at)
+    elif body.get("confirm", True):
+        asked = {**body, "agent": one.agent, "network": one.network}
+        await confirmations.add(
+            tx, event=one.id, subscriber=None, asked=asked, at=one.at
+        )
+    else:
+        await confirmations.join(tx, body, at=one.at)
 
 
 async def _give(

@@ -18,7 +18,14 @@ import structlog
 from mailer import errors
 from mailer.core.alarm import Kind
 from mailer.mail import route
-from mailer.pipeline import alarming, closing, launching, resending, sending
+from mailer.pipeline import (
+    alarming,
+    closing,
+    forgetting,
+    launching,
+    resending,
+    sending,
+)
 from mailer.runtime import Workspace
 from mailer.settings import dns
 
@@ -88,6 +95,7 @@ async def schedule(workspace: Workspace, *, stop: asyncio.Event) -> None:
             if time.monotonic() >= resent_at + MINUTE:
                 resent_at = time.monotonic()
                 await resending.resend_due(workspace.pool)
+                await forgetting.purge(workspace.pool, keep=workspace.settings.keep)
         except errors.Unavailable as error:
             log.warning("scheduler.away", error=str(error))
         await pause(stop, TICK)
@@ -181,6 +189,7 @@ def setup(workspace: Workspace) -> sending.Setup:
             signers=chosen.signers,
             bounce_domain=chosen.returns.domain,
             has_metadata=chosen.returns.metadata,
+            tracking={name: one.tracking for name, one in chosen.topics.items()},
         ),
         sources=sources,
         providers=chosen.providers,

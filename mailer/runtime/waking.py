@@ -1,4 +1,4 @@
-"""Look after what is sent, and wake people: beside the scheduler, in its process."""
+"""Look after what is sent, wake people and ask them: beside the scheduler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from mailer import errors
-from mailer.pipeline import alarming
+from mailer.pipeline import alarming, confirming
 from mailer.runtime import Workspace, now
 from mailer.settings import Settings
 
@@ -48,7 +48,11 @@ async def wake(workspace: Workspace, *, stop: asyncio.Event) -> None:
 
         await resolving.refresh(workspace.pool, chosen)
 
+    async def question() -> None:
+        await confirming.deliver(workspace.pool, chosen, now=now())
+
     async with asyncio.TaskGroup() as tasks:
+        questions = tasks.create_task(_again(question, LOOK, stop))
         tasks.create_task(_again(observer.look, LOOK, stop))
         tasks.create_task(_again(deliver, LOOK, stop))
         tasks.create_task(_again(watcher.tell, LOOK, stop))
@@ -57,6 +61,7 @@ async def wake(workspace: Workspace, *, stop: asyncio.Event) -> None:
         await stop.wait()
         asking.cancel()  # it may wait for a database that is away
         refreshing.cancel()  # … or for a DNS
+        questions.cancel()  # … or for a mail server; they are sent at the next start
 
 
 async def _later(

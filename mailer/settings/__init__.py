@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from mailer import errors
-from mailer.core import bounce, provider, segment, signature, tracking
+from mailer.core import (
+    bounce,
+    preference,
+    provider,
+    segment,
+    signature,
+    tracking,
+)
 from mailer.core import cap as caps
 from mailer.settings import (
     alarms,
@@ -107,6 +114,29 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """What a topic is called in another language."""
+
+    title: str
+    describes: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topic:
+    """A topic as people read it, and how much is kept of what they do with it."""
+
+    title: str
+    describes: str = ""
+    tracking: preference.Mode = preference.Mode.FULL
+    translated: Mapping[str, Named] = field(default_factory=dict)  # by language
+
+    def named(self, language: str) -> Named:
+        """Return its name and description in *language*, else in ours."""
+        own = Named(title=self.title, describes=self.describes)
+        return self.translated.get(language, own)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """When a deferred message is tried again."""
 
@@ -121,15 +151,45 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signup:
+    """Who may sign up from where, and for what."""
+
+    topics: tuple[str, ...] = ()  # none: nobody can
+    origins: tuple[str, ...] = ()  # of pages that may ask, besides ours
+    confirm: bool = True  # ask by mail whether the address is theirs
+
+    def __post_init__(self) -> None:
+        for origin in self.origins:
+            if not re.fullmatch(r"https?://[a-z0-9.:\[\]-]+", origin):
+                message = f'origin "{origin}": write https://www.example.org'
+                raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy:
+    """What is kept of people."""
+
+    keep_days: int = 400  # of raw events: a year, and the same weeks of the last one
+
+    def __post_init__(self) -> None:
+        if not 7 <= self.keep_days <= 36500:
+            message = f"keep_days {self.keep_days}: write 7 to 36500"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What this machine does."""
 
     processes: int | None = None
+    endpoints: int = 1  # processes that answer clicks, opens and unsubscribes
 
     def __post_init__(self) -> None:
-        if self.processes is not None and not 1 <= self.processes <= _MOST_PROCESSES:
-            message = f"processes {self.processes}: write 1 to {_MOST_PROCESSES}"
-            raise ValueError(message)
+        for name in ("processes", "endpoints"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= _MOST_PROCESSES:
+                message = f"{name} {value}: write 1 to {_MOST_PROCESSES}"
+                raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +200,15 @@ class File:
     public: Address = field(default_factory=lambda: Address(port=8080))
     private: Address = field(default_factory=lambda: Address(port=8081))
     links: Links = field(default_factory=Links)
+    topic: Mapping[str, Topic] = field(default_factory=dict)
     source: Mapping[str, provider.Source]
     cap: Mapping[str, caps.Cap] = field(default_factory=dict)
     dkim: Mapping[str, dkim.Signer] = field(default_factory=dict)
     dns: Dns = field(default_factory=Dns)
     retry: Retry = field(default_factory=Retry)
     work: Work = field(default_factory=Work)
+    signup: Signup = field(default_factory=Signup)
+    privacy: Privacy = field(default_factory=Privacy)
     alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
     bounces: returns.Returns = field(default_factory=returns.Returns)
     breaker: breaker.Breaker = field(default_factory=breaker.Breaker)
@@ -204,6 +267,10 @@ class Settings:
     alarms: alarms.Alarms = field(default_factory=alarms.Alarms)
     returns: returns.Returns = field(default_factory=returns.Returns)
     breaker: breaker.Breaker = field(default_factory=breaker.Breaker)
+    endpoints: int = 1
+    topics: Mapping[str, Topic] = field(default_factory=dict)
+    signup: Signup = field(default_factory=Signup)
+    keep: timedelta = timedelta(days=400)  # raw events
     fingerprint: str = ""
 
 
@@ -249,6 +316,10 @@ def load(root: Path, *, environment: Mapping[str, str] | None = None) -> Setting
         retry=file.retry.schedule,
         workers=file.work.processes,
         caps=tuple(file.cap.values()),
+        endpoints=file.work.endpoints,
+        topics=file.topic,
+        signup=file.signup,
+        keep=timedelta(days=file.privacy.keep_days),
         actblue=actblue,
         relays=posted,
         keys=keys,
@@ -354,6 +425,7 @@ def fingerprint(chosen: Settings) -> str:
         chosen.caps,
         sorted((number, key.hex()) for number, key in chosen.keys.keys.items()),
         chosen.keys.current,
+        {name: one.tracking for name, one in chosen.topics.items()},
         chosen.alarms,  # without the secret: repr hides it
         chosen.signers,  # their public halves: repr hides the others
         chosen.returns.shared,

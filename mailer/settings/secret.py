@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import stat
 from collections.abc import Mapping
@@ -130,3 +131,42 @@ def new_ring() -> str:
         "# others while an old message may be opened.  Copy to every machine.\n"
         f"1:{secrets.token_hex(KEY_BYTES)}\n"
     )
+
+
+def rotate(
+    root: Path, *, environment: Mapping[str, str], prepare: bool = False
+) -> tuple[int, bool]:
+    """Add a key to the workspace's file; return its number, and whether it signs now.
+
+    With *prepare* the new key only opens tokens, so that every machine can have it
+    before one signs with it; the next time, it signs.  No key is ever taken out.
+    Raises Conflict when the keys are in the environment.
+    """
+    if get("MAILER_TRACKING_KEYS", environment=environment) is not None:
+        message = "MAILER_TRACKING_KEYS holds the keys: add one there, the last signs"
+        raise errors.Conflict(message)
+    known = ring(root, environment=environment)
+    path = root / RING
+    text = path.read_text("utf-8")
+    if text and not text.endswith("\n"):
+        text += "\n"
+    waiting = [number for number in known.keys if number > known.current]
+    number = max(waiting) if waiting else max(known.keys) + 1
+    if number not in KEY_IDS:
+        raise errors.Conflict(f"{RING}: all numbers up to {KEY_IDS[-1]} are used")
+    if waiting and prepare:
+        raise errors.Conflict(f"{RING}: key {number} is prepared already")
+    line = f"{number}:{secrets.token_hex(KEY_BYTES)}\n"
+    signing = f"{known.current}:{known.keys[known.current].hex()}\n"
+    if waiting:  # it moves to the end
+        line = f"{number}:{known.keys[number].hex()}\n"
+        text = text.replace(line, "")
+    text = text.replace(signing, line + signing) if prepare else text + line
+    parse(text, place=str(RING))  # before anything is replaced
+    draft = path.with_suffix(".new")
+    draft.touch(0o600)
+    draft.write_text(text, "utf-8")
+    with draft.open("rb") as file:
+        os.fsync(file.fileno())
+    draft.replace(path)
+    return number, not prepare

@@ -6,6 +6,7 @@ for as long as it lives; a folder whose lock is free is what a dead process left
 What `write` returned from survives ``kill -9``; what `sync` returned from, a power cut.
 """
 
+from mailer.spool.group import Group
 from mailer.spool.segment import (
     MAX_RECORD,
     Position,
@@ -20,6 +21,7 @@ from mailer.spool.writer import Writer, writing
 
 __all__ = [
     "MAX_RECORD",
+    "Group",
     "Position",
     "Record",
     "Tail",

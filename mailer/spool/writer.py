@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from mailer import errors
@@ -63,18 +64,23 @@ class Writer:
 
     def write(self, payload: bytes) -> None:
         """Hand *payload* to the system.  Raises Unavailable when it was not taken."""
+        self.write_all((payload,))
+
+    def write_all(self, payloads: Sequence[bytes]) -> None:
+        """Hand *payloads* to the system as one: all are taken, or Unavailable."""
         if self.failure is not None:
             raise self._unavailable(self.failure)
-        if not 0 < len(payload) <= MAX_RECORD:
-            raise errors.Invalid(f"{self.folder}: a record of {len(payload)} bytes")
-        data = segment.framed(payload)
+        for payload in payloads:
+            if not 0 < len(payload) <= MAX_RECORD:
+                raise errors.Invalid(f"{self.folder}: a record of {len(payload)} bytes")
+        data = b"".join(map(segment.framed, payloads))
         try:
             fd = self._segment(len(data))
             done = os.write(fd, data)
             while done < len(data):  # a full disk takes a part, then says so
                 done += os.write(fd, data[done:])
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
             raise self._unavailable(error) from error
         self._size += len(data)
         self._written += len(data)
@@ -112,6 +118,16 @@ class Writer:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(GROUP, self._begin)
 
+    def handover(self) -> Callable[[], OSError | None]:
+        """Return what syncs all that is written so far, in whatever thread.
+
+        Call it while nobody writes; what it returns may run while somebody does.
+        """
+        old, self._old = self._old, []
+        folder = self.folder if self._is_new else None
+        self._is_new = False
+        return partial(_sync, old, self._fd, folder)
+
     def reopen(self) -> None:
         """Begin a new segment after a failure; what was not synced stays in doubt.
 
@@ -122,7 +138,7 @@ class Writer:
         try:
             self._segment(0)
         except OSError as error:
-            self._fail(error)
+            self.fail(error)
             raise self._unavailable(error) from error
 
     def close(self) -> None:
@@ -163,11 +179,8 @@ class Writer:
             self._timer = None
         if self._running is not None or self.failure is not None:
             return
-        old, self._old = self._old, []
-        folder = self.folder if self._is_new else None
-        self._is_new = False
         loop = asyncio.get_running_loop()
-        self._running = loop.run_in_executor(self._thread, _sync, old, self._fd, folder)
+        self._running = loop.run_in_executor(self._thread, self.handover())
         self._covers = self._written, self._epoch
         self._running.add_done_callback(lambda _: self._settle())
 
@@ -179,13 +192,14 @@ class Writer:
         self._running = None
         upto, epoch = self._covers
         if error is not None:
-            self._fail(error)
+            self.fail(error)
         elif epoch == self._epoch:
             self._synced = upto
             if self._written > upto:
                 self.soon()
 
-    def _fail(self, error: OSError) -> None:
+    def fail(self, error: OSError) -> None:
+        """Take nothing more until `reopen`."""
         self.failure = error
         self._epoch += 1
         self._synced = self._written  # nobody waits for these any more

@@ -10,7 +10,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from mailer.core import provider
-from mailer.core.delivery import NOBODY, State
+from mailer.core.delivery import ANYBODY, NOBODY, State
 from mailer.core.event import Count, Engagement, Event, Kind
 from mailer.core.feedback import Delivered
 from mailer.core.tracking import Label
@@ -49,6 +49,12 @@ class Known:
     person: Person | None
     variant: int
     provider: str
+    blast: int | None = None
+    is_anybody: bool = False  # counted without a name
+    link: int = 0
+    agent: str = ""
+    network: str | None = None
+    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,12 +95,14 @@ async def add(tx: database.Connection, given: Collection[Event]) -> list[Known]:
         bodies=[None if one.body is None else json.dumps(one.body) for one in given],
         seqs=[one.seq for one in given],
     )
-    return [_known(row) for row in rows]
+    return [known(row) for row in rows]
 
 
-def _known(row: database.Row) -> Known:
+def known(row: database.Row) -> Known:
+    """Return what a row says of an event."""
     is_person = (
-        row["subscriber_id"] not in {None, NOBODY} and row["blast_id"] is not None
+        row["subscriber_id"] not in {None, NOBODY, ANYBODY}
+        and row["blast_id"] is not None
     )
     return Known(
         id=row["id"],
@@ -104,6 +112,12 @@ def _known(row: database.Row) -> Known:
         person=Person(row["subscriber_id"], row["blast_id"]) if is_person else None,
         variant=row["variant"] or 0,
         provider=row["provider"] or provider.OTHER,
+        blast=row["blast_id"],
+        is_anybody=row["subscriber_id"] == ANYBODY,
+        link=row["link"] or 0,
+        agent=row["agent"] or "",
+        network=row["network"],
+        reasons=tuple(row["reasons"]),
     )
 
 

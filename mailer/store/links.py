@@ -24,6 +24,16 @@ async def of(tx: database.Connection, blast: int) -> Tables:
     return _tables(await tx.rows(SQL["of"], blast=blast))
 
 
+async def correct(
+    tx: database.Connection, blast: int, *, index: int, url: str
+) -> str | None:
+    """Lead a link to *url*, and return where it led; None when there is none."""
+    before: str | None = await tx.value(
+        SQL["correct"], blast=blast, index=index, url=url
+    )
+    return before
+
+
 def _tables(rows: list[database.Row]) -> Tables:
     found: Tables = {}
     for row in rows:

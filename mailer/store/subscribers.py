@@ -9,6 +9,7 @@ from typing import cast
 
 from mailer import errors
 from mailer.core.delivery import SubscriberId
+from mailer.core.preference import Mode
 from mailer.core.subscriber import NO_GIVING, Giving, Subscriber
 from mailer.store import database
 
@@ -80,6 +81,7 @@ def _subscriber(row: database.Row) -> Subscriber:
         time_zone=row["time_zone"],
         language=row["language"],
         attributes=row["attributes"],
+        tracking=None if row["tracking"] is None else Mode(row["tracking"]),
         giving=giving,
     )
 

@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from aiohttp import web
 
 from mailer import errors
-from mailer.core import event, tracking
+from mailer.core import event, preference, tracking
 from mailer.core.event import Event, Kind
 from mailer.core.tracking import Purpose, Ring, Token, Visit
+from mailer.pipeline import Pool, preferring
 from mailer.pipeline.linking import Links
 from mailer.pipeline.receiving import Inbox
-from mailer.web import pages
+from mailer.web import pages, words
+from mailer.web.words import Words
 
 BODY_TIMEOUT = 5.0  # seconds for the body of an unsubscribe, which is a line
 
@@ -30,7 +34,7 @@ PIXEL = bytes.fromhex(
     "47494638396101000100800000000000ffffff21f9040100000000"
     "2c000000000100010000020144003b"
 )
-_PIXEL_HEADERS = {
+PIXEL_HEADERS = {
     "Content-Type": "image/gif",
     "Cache-Control": "no-store, no-cache, must-revalidate, max-age=0, private",
     "Pragma": "no-cache",
@@ -38,14 +42,13 @@ _PIXEL_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
-_REDIRECT_HEADERS = {
+REDIRECT_HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",  # the token must not reach the destination
     "X-Robots-Tag": "noindex, nofollow",
 }
 _PAGE_HEADERS = {
-    **_REDIRECT_HEADERS,
-    "Content-Security-Policy": pages.POLICY,
+    **REDIRECT_HEADERS,
     "X-Content-Type-Options": "nosniff",
 }
 _AHEAD = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
@@ -60,8 +63,8 @@ class Tracking:
     links: Links
     inbox: Inbox
     now: Callable[[], datetime]
-    organization: str
-    contact: str = ""  # where people reach a person
+    house: pages.House
+    pool: Pool | None = None  # tells whose an address is; all else goes without
     website: str = ""  # where a link leads that is nowhere to be found
 
     def routes(self) -> list[web.RouteDef]:
@@ -75,77 +78,110 @@ class Tracking:
 
     async def click(self, request: web.Request) -> web.Response:
         """Lead on to where the link of a token goes."""
-        token = self._token(request, Purpose.CLICK)
+        token = self.token(request, Purpose.CLICK)
         if token is None:
-            return _not_found()
+            return not_found()
         url = self.links.find(token.blast, token.link)
         if url is None:
             url = await self.links.look_up(token.blast, token.link) or self.website
         if request.method == "GET":
-            await self.inbox.take(self._event(request, Kind.CLICK, token))
+            await self.keep(request, Kind.CLICK, token)
         if not url:
-            return _not_found()
+            return not_found()
         # The stored bytes: web.HTTPFound would rewrite escapes and break signed links.
         headers = {
             "Location": tracking.destination(self.ring, url, token),
             "Content-Length": "0",  # or aiohttp leaves it out of the answer to HEAD
-            **_REDIRECT_HEADERS,
+            **REDIRECT_HEADERS,
         }
         return web.Response(status=302, headers=headers)
 
     async def open(self, request: web.Request) -> web.Response:
         """Return the pixel, whatever the token is; a good one is an open."""
-        token = self._token(request, Purpose.OPEN)
+        token = self.token(request, Purpose.OPEN)
         if token is not None and request.method == "GET":
-            await self.inbox.take(self._event(request, Kind.OPEN, token))
-        return web.Response(body=PIXEL, headers=_PIXEL_HEADERS)
+            await self.keep(request, Kind.OPEN, token)
+        return web.Response(body=PIXEL, headers=PIXEL_HEADERS)
 
     async def ask(self, request: web.Request) -> web.Response:
         """Show the form.  A GET changes nothing: scanners follow every link."""
-        if self._token(request, Purpose.UNSUBSCRIBE) is None:
-            return _not_found()
-        return _page(
-            pages.confirm(organization=self.organization, contact=self.contact)
+        token = self.token(request, Purpose.UNSUBSCRIBE)
+        if token is None:
+            return not_found()
+        email, say = await self._whose(request, token)
+        less = tracking.seal(
+            self.ring,
+            Purpose.PREFERENCES,
+            Token(blast=token.blast, subscriber=token.subscriber),
+        )
+        return page(
+            pages.confirm(self.house, say, email=email, preferences=f"/p/{less}")
         )
 
     async def unsubscribe(self, request: web.Request) -> web.Response:
-        """Unsubscribe by RFC 8058, or by the button of our own form.
+        """Unsubscribe by RFC 8058, or by the button of our own form; or take it back.
 
         The token decides: a body that cannot be read is no reason to refuse.
         """
-        token = self._token(request, Purpose.UNSUBSCRIBE)
+        token = self.token(request, Purpose.UNSUBSCRIBE)
         if token is None:
-            return _not_found()
-        is_form = b"confirm=1" in await _body(request)
+            return not_found()
+        sent = await body(request)
+        say = words.spoken(None, request.headers.get("Accept-Language", ""))
+        is_back = sent == b"undo=1"
+        is_form = is_back or b"confirm=1" in sent
         try:
-            await self.inbox.take(self._event(request, Kind.UNSUBSCRIBE, token))
+            kind = Kind.RETURN if is_back else Kind.UNSUBSCRIBE
+            await self.keep(request, kind, token)
         except errors.Unavailable:
-            text = pages.try_again(organization=self.organization)
-            return _page(text, status=503)
-        if is_form:
-            return _page(
-                pages.unsubscribed(organization=self.organization, contact=self.contact)
-            )
-        return web.Response(text="Unsubscribed.\n", headers=_REDIRECT_HEADERS)
+            form = {"undo": "1"} if is_back else {"confirm": "1"}
+            return page(pages.try_again(self.house, say, form), status=503)
+        if not is_form:
+            return web.Response(text="Unsubscribed.\n", headers=REDIRECT_HEADERS)
+        _, say = await self._whose(request, token)
+        if is_back:
+            text = say["back.text"]
+            return page(pages.told(self.house, say, title="back.title", text=text))
+        return page(pages.unsubscribed(self.house, say))
 
-    def _token(self, request: web.Request, purpose: Purpose) -> Token | None:
+    async def _whose(self, request: web.Request, token: Token) -> tuple[str, Words]:
+        """Return the address of a person, masked, and the words of their language."""
+        accepted = request.headers.get("Accept-Language", "")
+        standing = None
+        if self.pool is not None:
+            with suppress(errors.Unavailable):
+                standing = await preferring.show(self.pool, token)
+        if standing is None:
+            return "", words.spoken(None, accepted)
+        email = preference.masked(standing.email)
+        return email, words.spoken(standing.language, accepted)
+
+    def token(self, request: web.Request, purpose: Purpose) -> Token | None:
+        """Return the token of *request*, or None when it is none for *purpose*."""
         try:
             return tracking.unseal(self.ring, purpose, request.match_info["token"])
         except errors.Invalid:
             return None
 
-    def _event(self, request: web.Request, kind: Kind, token: Token) -> Event:
+    async def keep(
+        self,
+        request: web.Request,
+        kind: Kind,
+        token: Token,
+        *,
+        body: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write down what a person did.  Raises Unavailable when it cannot be kept."""
         headers = request.headers
         agent = headers.get("User-Agent", "")
-        ahead = " ".join(headers[name] for name in _AHEAD if name in headers)
-        visit = Visit(method=request.method, agent=agent, ahead=ahead)
+        visit = Visit(method=request.method, agent=agent, ahead=ahead(headers))
         label, reasons = (
-            (tracking.Label.HUMAN, ())
-            if kind is Kind.UNSUBSCRIBE  # never refused for what it looks like
-            else tracking.label(visit)
+            tracking.label(visit)
+            if kind in {Kind.CLICK, Kind.OPEN}
+            else (tracking.Label.HUMAN, ())  # never refused for what it looks like
         )
         at = self.now()
-        return Event(
+        one = Event(
             id=event.new_id(at, os.urandom(10)),
             at=at,
             kind=kind,
@@ -156,11 +192,18 @@ class Tracking:
             reasons=reasons,
             rules=tracking.RULES,
             agent=event.clean(agent),
-            ip=truncated(_client(request)),
+            ip=truncated(client(request)),
+            body=body,
         )
+        await self.inbox.take(one)
 
 
-def _client(request: web.Request) -> str:
+def ahead(headers: Mapping[str, str]) -> str:
+    """Return what a browser says of loading a page ahead."""
+    return " ".join([headers[name] for name in _AHEAD if name in headers])
+
+
+def client(request: web.BaseRequest) -> str:
     """Return who asks; what a proxy on this machine says is believed."""
     remote = request.remote or ""
     if remote in _PROXIES and "X-Forwarded-For" in request.headers:
@@ -182,7 +225,8 @@ def truncated(ip: str) -> str | None:
     return str(ip_network((int(found), 48), strict=False).network_address)
 
 
-async def _body(request: web.Request) -> bytes:
+async def body(request: web.Request) -> bytes:
+    """Return the body, or nothing when it is too long or does not come."""
     try:
         async with asyncio.timeout(BODY_TIMEOUT):
             return await request.read()
@@ -190,12 +234,16 @@ async def _body(request: web.Request) -> bytes:
         return b""
 
 
-def _page(text: str, *, status: int = 200) -> web.Response:
+def page(text: str, *, status: int = 200, policy: str = pages.POLICY) -> web.Response:
+    """Return a page that may do what *policy* allows."""
     return web.Response(
-        text=text, status=status, content_type="text/html", headers=_PAGE_HEADERS
+        text=text,
+        status=status,
+        content_type="text/html",
+        headers={**_PAGE_HEADERS, "Content-Security-Policy": policy},
     )
 
 
-def _not_found() -> web.Response:
+def not_found() -> web.Response:
     """Return the same whatever was wrong."""
-    return web.Response(status=404, text="Not found.\n", headers=_REDIRECT_HEADERS)
+    return web.Response(status=404, text="Not found.\n", headers=REDIRECT_HEADERS)

@@ -1,15 +1,16 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from uuid import RFC_4122
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailer import errors
-from mailer.core import event
+from mailer.core import event, tracking
 from mailer.core.donation import Gift
 from mailer.core.event import Count, Engagement, Event, Kind, Queue
-from mailer.core.tracking import Label, Token
+from mailer.core.tracking import Label, Token, Visit
 
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 GIFT = Gift(
@@ -109,3 +110,32 @@ def test_people_are_counted_in_the_hour_of_their_first_event_in_any_order(
     assert now.last == {
         what: max(at for other, at in seen if other is what) for what, _ in seen
     }
+
+
+@pytest.mark.parametrize("kind", [Kind.OPEN, Kind.CLICK])
+@pytest.mark.parametrize("agent", ["curl/8", "Mozilla/5.0", 'a "b" \\ é\udcff\0', ""])
+def test_the_fast_record_of_a_visit_is_that_of_its_event(
+    kind: Kind, agent: str
+) -> None:
+    token = Token(blast=3, subscriber=9, link=2)
+    label, reasons = tracking.label(Visit(agent=agent))
+    random = bytes(range(10))
+
+    who = event.seen(label, reasons, agent, "10.0.0.0")
+    found = event.decode(event.visit(kind, token, at=NOON, random=random, who=who))
+
+    assert found == Event(
+        id=found.id,
+        at=NOON,
+        kind=kind,
+        blast=3,
+        subscriber=9,
+        link=2 if kind is Kind.CLICK else None,
+        label=label,
+        reasons=reasons,
+        rules=tracking.RULES,
+        agent=event.clean(agent),
+        ip="10.0.0.0",
+    )
+    assert (found.id.version, found.id.variant) == (7, RFC_4122)
+    assert found.id.int >> 80 == int(NOON.timestamp() * 1000)

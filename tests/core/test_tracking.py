@@ -315,3 +315,26 @@ def test_a_visit_is_labelled(
     visit: Visit, expected: tuple[Label, tuple[str, ...]]
 ) -> None:
     assert tracking.label(visit) == expected
+
+
+# What forgers write so that a redirect of ours leads to them.
+EVIL = [
+    "//evil.test", "///evil.test", "/\\evil.test", "\\\\evil.test", "https:evil.test",
+    "https:/evil.test", "https:\\\\evil.test", "https://good.test@evil.test/",
+    "https://good.test:pw@evil.test", "https://good.test\\@evil.test",
+    "https://good.test\\.evil.test", "https://evil.test\t/", "https://evil.test\n/",
+    "https://evil.test\r\nSet-Cookie: a=b", "https://e vil.test", "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)", "java\tscript:alert(1)", "data:text/html,x", "vbscript:x",
+    "file:///etc/passwd", "ftp://evil.test", "mailto:a@b.test", "about:blank",
+    "https://", "https:///path", "http:///evil.test", "https://?u=evil", "https://#x",
+    "https://evil.test:0/", "https://evil.test:99999/", "https://evil.test:x/",
+    "https://[::1", "https://exämple.test/", "https://good.test/\x00",
+    "https://good.test/\x7f", "https://good.test/<script>", "https://good.test/\"",
+    "https://good.test/`", "https://good.test/^", "https://good.test/|", "",
+    " https://good.test/", "https://good.test/ ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("url", EVIL)
+def test_no_redirect_leads_to_a_forger(url: str) -> None:
+    assert not tracking.may_lead_to(url)

@@ -43,10 +43,11 @@ async def tables(pool: database.Pool) -> list[str]:
         )
 
 
-def test_the_files_are_named_and_numbered_without_a_gap() -> None:
+def test_the_files_are_named_and_numbered_in_order() -> None:
     shipped = migrate.shipped()
+    numbers = [one.number for one in shipped]
 
-    assert [one.number for one in shipped] == list(range(1, len(shipped) + 1))
+    assert numbers == sorted(set(numbers))  # a gap is another branch's
     for one in shipped:
         assert re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", one.name), one.name
 

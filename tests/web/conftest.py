@@ -23,8 +23,10 @@ from mailer.core.tracking import Purpose, Ring, Token
 from mailer.pipeline import linking, receiving
 from mailer.settings import Credentials
 from mailer.store import database
-from mailer.web import app
+from mailer.web import app, front, pages
 from mailer.web.hooks import Hooks
+from mailer.web.preferences import Preferences
+from mailer.web.signup import Signup
 from mailer.web.tracking import Tracking
 
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
@@ -96,17 +98,17 @@ async def tracker(inbox: receiving.Inbox, tmp_path: Path) -> AsyncIterator[Track
             yield running
 
 
-@asynccontextmanager
-async def serving(
-    inbox: receiving.Inbox, links: linking.Links, folder: Path
-) -> AsyncIterator[Tracker]:
+def parts(
+    inbox: receiving.Inbox, links: linking.Links, pool: database.Pool | None = None
+) -> tuple[Tracking, Hooks]:
+    """Return what the public app is made of."""
     tracking_app = Tracking(
         ring=RING,
         links=links,
         inbox=inbox,
         now=lambda: NOON,
-        organization="Example <for> Congress",
-        contact="help@example.org",
+        house=pages.House(name="Example <for> Congress", contact="help@example.org"),
+        pool=pool,
     )
     hooks = Hooks(
         ring=RING,
@@ -114,6 +116,29 @@ async def serving(
         now=lambda: NOON,
         actblue=Credentials(user="blue", password="p:ss wörd"),
     )
-    server = TestServer(app.public(tracking_app, hooks), access_log=None)
+    return tracking_app, hooks
+
+
+@asynccontextmanager
+async def serving(
+    inbox: receiving.Inbox, links: linking.Links, folder: Path
+) -> AsyncIterator[Tracker]:
+    tracking_app, hooks = parts(inbox, links)
+    async with serving_parts(inbox, tracking_app, hooks, folder=folder) as running:
+        yield running
+
+
+@asynccontextmanager
+async def serving_parts(
+    inbox: receiving.Inbox,
+    tracking: Tracking,
+    *more: Hooks | Preferences | Signup,
+    folder: Path,
+) -> AsyncIterator[Tracker]:
+    """Serve these parts as the public app."""
+    server = TestServer(app.public(tracking, *more), access_log=None)
     async with TestClient(server, cookie_jar=aiohttp.DummyCookieJar()) as client:
-        yield Tracker(client=client, inbox=inbox, links=links, folder=folder)
+        assert server.runner is not None
+        assert server.runner.server is not None
+        front.hasten(server.runner.server, tracking)
+        yield Tracker(client=client, inbox=inbox, links=tracking.links, folder=folder)

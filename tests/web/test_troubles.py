@@ -40,7 +40,6 @@ async def test_a_spool_that_cannot_be_written_wakes_somebody_until_it_can(
     (found,) = await known(db, Kind.SPOOL)
     assert (found.is_open, found.count) == (True, 1)
     assert found.detail.startswith("1 events could not be written")
-    troubles.inbox._failed_at[Queue.URGENT] -= 60  # a minute has passed
     await troubles.inbox.take(leave())
     await troubles.look()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from mailer.core import audience, signature
+from mailer.core.preference import Mode
 from mailer.core.segment import Predicate
 from mailer.mail import message, template
 from mailer.store import blasts, chunks, database
@@ -23,6 +24,7 @@ class House:
     signers: Sequence[signature.Key] = ()
     bounce_domain: str | None = None
     has_metadata: bool = False
+    tracking: Mapping[str, Mode] = field(default_factory=dict)  # by topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,7 @@ def composers(
         signers=house.signers,
         bounce_domain=house.bounce_domain,
         has_metadata=house.has_metadata,
+        tracking=house.tracking.get(running.topic, Mode.FULL),
         deadline=datetime.fromisoformat(expires_at) if expires_at else None,
     )
     return {

@@ -43,6 +43,17 @@ SELECT d.seq, d.attempts, d.dated_at, COALESCE(d.variant, r.variant, 1) AS varia
            WHERE x.address IN (s.address, '@' || s.domain)
              AND (x.topic IS NULL OR x.topic = :topic)
              AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+       ) OR EXISTS (  -- wants fewer; of two blasts at once, the later launched yields
+           SELECT FROM preference p
+           JOIN blast b ON b.id <> :blast
+                       AND b.launched_at > mailer_now() - p.every - interval '7 days'
+           JOIN delivery o ON o.blast_id = b.id AND o.subscriber_id = p.subscriber_id
+           WHERE p.subscriber_id = d.subscriber_id AND p.every IS NOT NULL
+             AND ((o.state IN ('sent', 'in_doubt')
+                   AND o.settled_at > mailer_now() - p.every)
+                  OR (o.state IN ('owed', 'deferred')
+                      AND (b.launched_at, b.id) < (
+                          SELECT m.launched_at, m.id FROM blast m WHERE m.id = :blast)))
        ) AS suppressed,
        (/* excluded */ false) AS excluded
 FROM delivery d

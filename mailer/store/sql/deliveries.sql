@@ -30,6 +30,18 @@ WITH placed AS (
                            WHERE x.address = '@' || s.domain
                              AND (x.topic IS NULL OR x.topic = :topic)
                              AND (x.expires_at IS NULL OR x.expires_at > mailer_now())
+                       ) OR s.id IN (  -- got, or will get, a message lately enough
+                           SELECT p.subscriber_id FROM preference p
+                           WHERE p.every IS NOT NULL AND EXISTS (
+                               SELECT FROM blast b
+                               JOIN delivery d ON d.blast_id = b.id
+                                              AND d.subscriber_id = p.subscriber_id
+                               WHERE b.id <> :blast
+                                 AND b.launched_at > mailer_now() - p.every - interval '7 days'
+                                 AND (d.state IN ('owed', 'deferred')
+                                      OR (d.state IN ('sent', 'in_doubt')
+                                          AND d.settled_at > mailer_now() - p.every))
+                           )
                        ) AS is_suppressed
                 FROM subscriber s LEFT JOIN giving g ON g.subscriber_id = s.id
                 LEFT JOIN received r ON r.domain = s.domain  -- by its live MX

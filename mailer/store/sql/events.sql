@@ -23,7 +23,8 @@ LEFT JOIN LATERAL (
 ) d ON true
 ORDER BY n.id
 ON CONFLICT (id) DO NOTHING
-RETURNING id, at, kind, blast_id, subscriber_id, variant, provider, label;
+RETURNING id, at, kind, blast_id, subscriber_id, variant, provider, label, link, agent,
+          host(ip) AS network, reasons;
 
 -- name: begin_engagements
 -- Make the rows of people who react to a blast for the first time.

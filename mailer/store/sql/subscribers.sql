@@ -4,9 +4,10 @@ SELECT s.id, s.email, s.address, s.domain, s.provider, s.first_name, s.last_name
        s.street, s.city, s.state, s.zip, s.country, s.time_zone, s.language,
        s.attributes, s.signed_up_at,
        g.count AS gift_count, g.sum AS gift_sum, g.highest, g.latest, g.latest_at,
-       g.recurring
+       g.recurring, p.tracking
 FROM subscriber s
 LEFT JOIN giving g ON g.subscriber_id = s.id
+LEFT JOIN preference p ON p.subscriber_id = s.id
 WHERE s.address = :address;
 
 -- name: by_ids
@@ -15,9 +16,10 @@ SELECT s.id, s.email, s.address, s.domain, s.provider, s.first_name, s.last_name
        s.street, s.city, s.state, s.zip, s.country, s.time_zone, s.language,
        s.attributes, s.signed_up_at,
        g.count AS gift_count, g.sum AS gift_sum, g.highest, g.latest, g.latest_at,
-       g.recurring
+       g.recurring, p.tracking
 FROM subscriber s
 LEFT JOIN giving g ON g.subscriber_id = s.id
+LEFT JOIN preference p ON p.subscriber_id = s.id
 WHERE s.id = ANY(:ids::bigint[])
 ORDER BY s.id;
 
