@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-HORIZON = timedelta(days=60)  # what takes longer is never done
+HORIZON = timedelta(days=60)  # after its start; what takes longer is never done
 MINUTE = 60.0
 DAY = 86400.0
 _NOTHING = 1e-6  # of a message: what is left by rounding
@@ -93,7 +93,8 @@ def flow(plan: Plan, mailbox: Mailbox, *, now: datetime, is_best: bool) -> Flown
     expiry = after(plan.expires_at, math.inf)
     time: float = 0.0
     late: float | None = None
-    while ours.left > _NOTHING and time < HORIZON.total_seconds():
+    horizon = max(0.0, ours.starts) + HORIZON.total_seconds()
+    while ours.left > _NOTHING and time < horizon:
         if late is None and time >= expiry:
             late = ours.left
         time = _step([*first, ours], pipes, time, midnight=midnight, expiry=expiry)

@@ -272,7 +272,8 @@ class Session(asyncio.Protocol):
 
     def _take_other(self, stage: Stage | _Other, reply: Reply) -> None:
         if stage is _Other.QUIT:
-            self._transport.close()
+            # Not within this read: with TLS the same packet may have said the end.
+            self._loop.call_soon(self._transport.close)
         elif stage is _Other.RSET and reply.code >= 300:
             self._fail(f"RSET refused: {reply}")
         elif self._current is not None and self._current.commands:

@@ -52,6 +52,15 @@ def near(one: timedelta | None, other: timedelta) -> bool:
 # ── Worked examples ─────────────────────────────────────────────────────────
 
 
+def test_a_blast_far_ahead_is_foreseen_as_one_of_today() -> None:
+    start = NOON + timedelta(days=400)
+
+    found = asked(known(300), start=start, ends=start + HOUR)
+
+    assert near(end(found), timedelta(days=400) + 20 * MINUTE)
+    assert found.is_sure
+
+
 def test_a_learned_rate_says_the_moment() -> None:
     found = asked(known(300))
 

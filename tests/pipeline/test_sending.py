@@ -63,6 +63,28 @@ async def test_everyone_gets_one_message_and_the_ledger_says_so(
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
+async def test_nobody_waits_for_long_behind_a_silent_connection(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    everybody = [f"p{number:02}@example.org" for number in range(20)]
+    await given.people(db, everybody, provider="google")
+    name = await given.approved(db)
+    await launching.launch(db, name)
+    first = "SELECT address FROM delivery d JOIN subscriber s ON s.id = subscriber_id"
+    [(slow,)] = await given.rows(db, f"{first} WHERE seq = 1")
+    sink.script(slow, Act("250 2.0.0 Queued", delay=6.0), at="dot")
+    impatient = Workshop(db, replace(workshop.setup, patience=0.5))
+
+    async with impatient.with_source(connections=2).working():
+        await settled(db, 18)  # the next one's envelope went out with the body
+        meanwhile = await given.states(db, name)
+        await settled(db, 20)
+
+    assert meanwhile[slow] == "owed"
+    assert await given.states(db, name) == dict.fromkeys(everybody, "sent")
+    assert sorted(one.recipient for one in sink.accepted) == everybody
+
+
 async def test_a_body_and_the_next_envelope_leave_in_one_write(
     db: database.Pool, sink: Sink, workshop: Workshop
 ) -> None:

@@ -45,6 +45,7 @@ class Plan:
     guide: Guide
     rules: bounce.Rules
     retry: tuple[timedelta, ...]
+    patience: float  # seconds that others wait behind an answer that is missing
 
     @property
     def key(self) -> tuple[str, str]:
@@ -165,7 +166,41 @@ class Carrier:
                 await self._embark(load)
             elif not left and not load.changed and not load.is_under_way:
                 return
-            await load.wake.wait()
+            await self._wait(load, left)
+
+    async def _wait(self, load: Load, left: deque[chunks.Owed]) -> None:
+        """Wait for the session; who is behind a silent one is not kept waiting."""
+        ended = load.ended
+        try:
+            async with asyncio.timeout(self.plan.patience):
+                await load.wake.wait()
+        except TimeoutError:
+            if load.ended == ended and load.is_under_way:
+                await self._hand_on(load, left)
+
+    async def _hand_on(self, load: Load, left: deque[chunks.Owed]) -> None:
+        """Give what was not started to other connections of the lane."""
+        rest = [one.row.seq for one in (*load.ready, *load.changed)]
+        rest += [row.seq for row in left]
+        if not rest:
+            return
+        # Before any wait: what is handed on, the session must not start meanwhile.
+        load.ready.clear()
+        load.changed.clear()
+        left.clear()
+        async with database.transaction(self.pool) as tx:
+            chunk = await chunks.divert(
+                tx,
+                load.chunk,
+                owner=self.settler.owner,
+                left=load.started(),
+                moved={load.chunk.provider: sorted(rest)},
+                start_at=self.watch.now(),
+            )
+        if chunk is None:
+            raise Closed
+        log.info("chunk.handed_on", chunk=chunk.id, rows=len(rest))
+        load.chunk = load.outcomes.chunk = chunk
 
     def _compose(
         self,

@@ -35,6 +35,7 @@ class Setup:
     router: Router | None = None  # of sources that send directly
     caps: tuple[cap.Cap, ...] = ()  # limits that lanes share
     connections: int = 100  # of one process, all lanes together
+    patience: float = 30.0  # seconds that others wait behind an answer that is missing
     speed: float = 1.0  # of the clock that lanes live by: more in a time-lapse
 
 

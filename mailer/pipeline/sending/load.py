@@ -76,6 +76,7 @@ class Load:
         self.wake = asyncio.Event()
         self.ready: deque[Item] = deque()
         self.changed: list[Item] = []  # of whom something was learned: ask again
+        self.ended = 0  # messages
         self.look = 0  # of the watch, before the database was asked for the chunk
         self.is_over = False  # nothing may start any more
         self.is_outranked = False  # … because a more urgent blast waits
@@ -98,6 +99,10 @@ class Load:
     def is_under_way(self) -> bool:
         """Tell whether a message was started and has no end yet."""
         return bool(self._open)
+
+    def started(self) -> list[int]:
+        """Return the places of those that were started and have no end yet."""
+        return [item.row.seq for item in self._open.values()]
 
     def has_room(self, session: Session) -> bool:
         """Tell whether *session* may take one more message."""
@@ -169,6 +174,7 @@ class Load:
     def end(self, parcel: Parcel, end: Ending) -> None:
         """Judge how a message ended, and hand in what came of it."""
         item = self._open.pop(parcel)
+        self.ended += 1
         verdict = self.outcomes.judge(end)
         match verdict.outcome:
             case delivery.Accepted():

@@ -282,6 +282,7 @@ class Worker:
             ),
             rules=self.setup.rules,
             retry=self._limits(wanted).retry or self.setup.retry,
+            patience=self.setup.patience,
         )
 
     async def _content(self, chunk: chunks.Chunk) -> Content:
