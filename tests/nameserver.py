@@ -29,6 +29,7 @@ class _Server(socketserver.ThreadingUDPServer):
     silent: frozenset[str]
     ttl: int
     asked: list[str]
+    is_cut_off: bool
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -56,7 +57,8 @@ class _Handler(socketserver.BaseRequestHandler):
                     ".", server.ttl, "IN", "SOA", f". . 1 1 1 1 {server.ttl}"
                 )
             )
-        if not any(key.split()[0] == name for key in server.zone):
+        is_top = name == "com" and not server.is_cut_off
+        if not is_top and not any(key.split()[0] == name for key in server.zone):
             answer.set_rcode(dns.rcode.NXDOMAIN)
         if name in server.refused:
             answer.set_rcode(dns.rcode.SERVFAIL)
@@ -71,11 +73,12 @@ def serving(
     silent: str = "",
     ttl: int = 60,
     asked: list[str] | None = None,
+    is_cut_off: bool = False,
 ) -> Iterator[str]:
     """Answer from *zone* inside the block; yield the address to ask.
 
     SERVFAIL for the names in *refused*, nothing at all for those in *silent*; what
-    was asked is added to *asked*.
+    was asked is added to *asked*.  A server that is *cut off* does not know ``com``.
     """
     with _Server(("127.0.0.1", 0), _Handler) as server:
         server.zone = zone
@@ -83,6 +86,7 @@ def serving(
         server.silent = frozenset(silent.split())
         server.ttl = ttl
         server.asked = [] if asked is None else asked
+        server.is_cut_off = is_cut_off
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,8 @@ AT_ONCE = 50  # domains that are asked about
 FLOOR, CAP = 60.0, 3600.0  # seconds for which an answer holds, whatever it says
 NO_CAP = 900.0  # … when it is that there is nothing: a typo may be corrected
 FAILED = 60.0  # seconds until the DNS is asked again about what it could not say
+SURE = "com"  # a domain that is there
+BELIEVED = 60.0  # seconds for which a DNS is believed that knew a domain
 SILENT = 5  # domains in a row without any answer: then it is not the domains
 DEAD = 60.0  # seconds in which a host that failed is tried after the others
 
@@ -123,6 +126,7 @@ class Router:
         self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._silent = 0  # domains in a row
+        self._known_at = -math.inf  # when the DNS knew a domain
 
     async def route(self, domain: str) -> Route | Answered:
         """Return where mail for *domain* (A-labels) goes, or what it gets instead.
@@ -196,6 +200,7 @@ class Router:
     async def _ask(self, domain: str) -> tuple[Route | Answered, float]:
         exchanges, said = await self._resolver.exchanges(domain)
         no = _clamped(said.seconds, NO_CAP)
+        await self._believe(domain, is_known=said.is_known)
         if not said.is_known:
             return _answer(550, f"5.1.2 {domain}: no such domain (NXDOMAIN)"), no
         named = [one for one in exchanges if one.host]
@@ -227,6 +232,24 @@ class Router:
             return _answer(550, f"5.1.2 {domain} has neither MX nor address"), no
         why = "; ".join(found.why for found in hosts)[:300]
         return _answer(550, f"5.4.4 no usable MX of {domain}: {why}"), no
+
+    async def _believe(self, domain: str, *, is_known: bool) -> None:
+        """Believe that a domain is not there only of a DNS that knows one.
+
+        A resolver that is cut off from the Internet may answer NXDOMAIN to everything:
+        all of a list would bounce in seconds.  Raises Silent: it is as good as none.
+        """
+        if not is_known and self._clock() >= self._known_at + BELIEVED:
+            _, said = await self._resolver.exchanges(SURE)
+            is_known = said.is_known
+            if not is_known:
+                message = (
+                    f"the DNS does not know {domain}, and not even {SURE}: "
+                    "is it one of the Internet's?"
+                )
+                raise resolver.Silent(message)
+        if is_known:
+            self._known_at = self._clock()
 
     def _first(self, found: Sequence[exchange.Mx]) -> list[exchange.Mx]:
         """Return the hosts that are tried: a hostile domain may name hundreds."""

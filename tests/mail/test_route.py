@@ -156,6 +156,17 @@ async def test_a_domain_that_does_not_exist_bounces_but_suppresses_nobody_yet() 
     )
 
 
+async def test_a_dns_that_knows_nobody_is_not_believed() -> None:
+    domains = [f"d{number}.example.com" for number in range(route.SILENT + 1)]
+    with routing({}, served={"is_cut_off": True}) as router:
+        said = [await router.route(domain) for domain in domains[:-1]]
+        with pytest.raises(errors.Unavailable, match="not even com: is it one of"):
+            await router.route(domains[-1])
+
+    assert {one.reply.code for one in said if isinstance(one, Answered)} == {451}
+    assert len(said) == route.SILENT
+
+
 async def test_a_domain_without_mx_and_address_takes_none() -> None:
     said = await answer({"example.com TXT": ['"here"']})
     assert said == "550 5.1.2 example.com has neither MX nor address"
@@ -288,7 +299,8 @@ async def test_only_the_newest_domains_are_remembered(
     with routing({}, served={"asked": asked}) as router:
         for domain in ("a.test", "b.test", "c.test", "c.test", "b.test", "a.test"):
             await router.route(domain)
-    assert [one.split()[0] for one in asked] == ["a.test", "b.test", "c.test", "a.test"]
+    names = [one.split()[0] for one in asked if one != "com MX"]
+    assert names == ["a.test", "b.test", "c.test", "a.test"]
 
 
 async def test_a_host_that_failed_is_tried_last_for_a_minute() -> None:
