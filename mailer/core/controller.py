@@ -36,7 +36,7 @@ FLOW = 0.3  # weight of the last minute in what went through of late
 LESS = 0.97  # of a rate that was thought to be just below the knee, and was not
 MORE = 1.02  # of a knee that held for its respite, at most
 SOON = timedelta(minutes=4)
-FALLEN = 0.75  # of the rate at an event so soon after the last: the limit has fallen
+FALLEN = 0.65  # of the rate at an event so soon after the last: the limit has fallen
 CLOSED_KNEE = 0.85  # of it or of the rate, when the lane was closed nevertheless
 CUT_KNOWN = 0.7  # of the rate, at an event where one was expected
 RECOVERED = 0.8  # of the knee goes through again
@@ -231,6 +231,8 @@ def _risen(state: State, at: _Moment, *, is_used: bool) -> State:
         rate += CREEP * rate * (MINUTE / state.respite)
     else:
         climbs = min(state.climbs + 1, _STEEP)
+        if state.knee is None:  # nothing is known: nothing to be careful of yet
+            climbs = max(climbs, LEVEL + 1)
         step = CLIMB * rate * 2 ** max(0, climbs - LEVEL)
         rate += min(step, STEP * at.limits.ceiling)
     return replace(state, rate=min(rate, at.limits.ceiling), climbs=climbs)
