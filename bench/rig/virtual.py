@@ -10,8 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
@@ -57,14 +56,10 @@ class Tally:
     tried: int = 0
     accepted: int = 0
     limited: int = 0  # replies about the lane: too fast, too many, closed
-    series: list[int] = field(default_factory=list)  # accepted, by minute
 
     def add(self, verdict: Verdict, now: float) -> None:
         """Count the end of a message."""
         is_accepted = isinstance(verdict.outcome, delivery.Accepted)
-        minute = int(now // 60)
-        self.series += [0] * (minute + 1 - len(self.series))
-        self.series[minute] += is_accepted
         if now < self.since:
             return
         self.tried += 1
@@ -102,7 +97,9 @@ class Sending:
         self._idle: deque[_Line] = deque()
         self._lines = 0
         self._wake = 0.0  # when the next token is there
-        self._fresh = (f"p{number}@{self._provider}.test" for number in itertools.count())
+        self._fresh = (
+            f"p{number}@{self._provider}.test" for number in itertools.count()
+        )
         self._again: list[tuple[float, str]] = []
         self._front: deque[str] = deque()
         self._verdicts: dict[tuple[str, Stage], Verdict] = {}
@@ -203,7 +200,9 @@ class Sending:
             )  # fmt: skip
         return found
 
-    def _push(self, at: float, line: _Line | None, verdict: Verdict | None = None) -> None:
+    def _push(
+        self, at: float, line: _Line | None, verdict: Verdict | None = None
+    ) -> None:
         heapq.heappush(self._events, (at, next(self._turn), line, verdict))
 
 
@@ -211,16 +210,6 @@ def heard(text: str) -> Reply:
     """Join the lines of a reply."""
     lines = text.split("\n")
     return Reply(code=int(text[:3]), text=" ".join(line[4:] for line in lines))
-
-
-def asking(verdict: Verdict) -> bool:
-    """Tell whether a reply asks something of the lane."""
-    return verdict.action in ASKS
-
-
-def minutes(seconds: float) -> Iterator[int]:
-    """Yield the minutes of a run."""
-    yield from range(int(seconds // 60))
 
 
 def is_turned_away(verdict: Verdict) -> bool:

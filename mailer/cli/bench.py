@@ -31,6 +31,7 @@ def bench(ctx: click.Context, figure: str | None, options: tuple[str, ...]) -> N
     tracking   clicks, against an aiohttp handler that returns a constant
     loading    events from the spool, against a bare COPY; and once more
     whole      a blast sent to the end, counted by the receiver
+    lanes      the controller against limits that change, in virtual time
 
     Each is set beside something simpler in the same run; the exit status says
     whether the target was reached.  bench/README.md says what they mean, and

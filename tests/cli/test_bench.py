@@ -27,7 +27,9 @@ def test_an_unknown_figure_is_answered_with_those_that_are_there() -> None:
     result = CliRunner().invoke(cli.commands, ["bench", "luck"])
 
     assert result.exit_code == 2
-    assert "importing, launching, memory, sending, sharing, whole" in result.output
+    assert (
+        "importing, lanes, launching, memory, sending, sharing, whole" in result.output
+    )
 
 
 def test_its_help_names_the_figures() -> None:
@@ -117,3 +119,19 @@ def test_the_receiver_counts_what_the_ledger_says() -> None:
     counts = found["accepted"], found["recipients"], found["distinct_recipients"]
     assert counts == (300, 300, 300)
     assert found["ledger"] == {"sent": 300}
+
+
+@pytest.mark.timeout(120)
+def test_lanes_find_limits_that_change_while_they_send() -> None:
+    """Three of the twelve scenarios, and half of their time."""
+    names = ["apple-short", "charter-connections", "yahoo-trust"]
+
+    status, found = measured("lanes", "--hours", "3", "--only", *names)
+
+    assert status == 0
+    assert [row["scenario"] for row in found["scenarios"]] == names
+    for row in found["scenarios"]:
+        assert row["share"]["controller"] >= 0.9
+        assert row["deferred"]["controller"] < 0.01
+        assert row["share"]["oracle"] == 1
+        assert row["deferred"]["oracle"] == 0
