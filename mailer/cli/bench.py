@@ -32,6 +32,8 @@ def bench(ctx: click.Context, figure: str | None, options: tuple[str, ...]) -> N
     loading    events from the spool, against a bare COPY; and once more
     whole      a blast sent to the end, counted by the receiver
     lanes      the controller against limits that change, in virtual time
+    throttling CPU of a message on a lane that is throttled, against one that is not
+    holding    a lane that several workers share, while one of them is killed
 
     Each is set beside something simpler in the same run; the exit status says
     whether the target was reached.  bench/README.md says what they mean, and
