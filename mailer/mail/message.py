@@ -59,6 +59,37 @@ class Letter(NamedTuple):
     id: str = ""  # what a bounce may say instead of to whom it was
 
 
+class Draft(NamedTuple):
+    """A message that is written and not yet signed; all that `signed` needs."""
+
+    sender: str
+    recipient: str
+    written: mime.Written
+    more: tuple[bytes, ...]  # fields that nobody signs
+    html_size: int
+    id: str
+    date: datetime
+    signers: Sequence[signature.Key]
+
+
+def signed(draft: Draft) -> Letter:
+    """Sign a message as it stands, if a key is there for the domain of its From.
+
+    Most of the time goes by without Python's lock: in another thread it does not
+    hold up whoever sends.
+    """
+    fields, body, _ = draft.written
+    own = dkim.signatures(fields, body, draft.signers, at=draft.date)
+    return Letter(
+        sender=draft.sender,
+        recipient=draft.recipient,
+        data=b"".join((*own, *fields, *draft.more, b"\r\n", *body)),
+        html_size=draft.html_size,
+        is_dotless=draft.written.is_dotless,
+        id=draft.id,
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blast:
     """What all variants of a blast share."""
@@ -189,10 +220,25 @@ class Composer:
         subject: str = "{}",
         mark: str = "",
     ) -> Letter:
+        """Write and sign the message to *person*; as `draft`, which raises the same."""
+        drafted = self.draft(
+            person, seq=seq, date=date, to=to, subject=subject, mark=mark
+        )
+        return signed(drafted)
+
+    def draft(
+        self,
+        person: Subscriber,
+        *,
+        seq: int,
+        date: datetime,
+        to: str | None = None,
+        subject: str = "{}",
+        mark: str = "",
+    ) -> Draft:
         """Write the message to *person*, the delivery *seq* of the blast.
 
         A retry has the same Message-ID and, given the same *date*, the same Date.
-        It is signed as it stands if a key is there for the domain of its From.
         *to*, *subject* (a frame round the rendered one) and *mark* (which makes the
         Message-ID another one) are for proofs.
         Raises Invalid when the template cannot be filled for this person.
@@ -217,17 +263,18 @@ class Composer:
                 unsubscribe=known["unsubscribe_url"],
             ),
         )
-        signed = dkim.signatures(written.fields, written.body, self.signers, at=date)
         path = self._return_path(person)
         token = path.partition("@")[0]
         more = (METADATA % token.encode(),) if token and self.blast.has_metadata else ()
-        return Letter(
+        return Draft(
             sender=path or self.sender.address,
             recipient=recipient,
-            data=b"".join((*signed, *written.fields, *more, b"\r\n", *written.body)),
+            written=written,
+            more=more,
             html_size=_size(rendered.html),
-            is_dotless=written.is_dotless,
             id=token or id.strip("<>"),
+            date=date,
+            signers=self.signers,
         )
 
     def _return_path(self, person: Subscriber) -> str:

@@ -15,8 +15,8 @@ from mailer import errors, spool
 from mailer.core import bounce, delivery, evidence, provider
 from mailer.core.delivery import State, SubscriberId
 from mailer.core.subscriber import Subscriber
-from mailer.mail import smtp
-from mailer.mail.route import Key
+from mailer.mail import message, smtp
+from mailer.mail.route import Key, Route
 from mailer.mail.session import Session
 from mailer.pipeline.sending.content import Content
 from mailer.pipeline.sending.load import RECONNECTS, Item, Load
@@ -161,7 +161,7 @@ class Carrier:
             await self._obey(load)
             await self._grant(load, left)  # may take a while, in which people leave
             await self._ask_again(load, content)
-            self._compose(load, left, people, ways, content)
+            await self._compose(load, left, people, ways, content)
             if load.ready:
                 await self._embark(load)
             elif not left and not load.changed and not load.is_under_way:
@@ -202,7 +202,7 @@ class Carrier:
         log.info("chunk.handed_on", chunk=chunk.id, rows=len(rest))
         load.chunk = load.outcomes.chunk = chunk
 
-    def _compose(
+    async def _compose(
         self,
         load: Load,
         left: deque[chunks.Owed],
@@ -213,8 +213,9 @@ class Carrier:
         """Write the next messages; no more than may start soon."""
         if len(load.ready) >= LOW:
             return
-        ahead = self._meter.left(AHEAD)
-        while left and len(load.ready) < ahead:
+        ahead = self._meter.left(AHEAD) - len(load.ready)
+        written: list[tuple[chunks.Owed, Subscriber, Route | None, message.Draft]] = []
+        while left and len(written) < ahead:
             row = left.popleft()
             person = people.get(row.subscriber_id)
             if row.suppressed or row.excluded or person is None:
@@ -226,12 +227,15 @@ class Carrier:
                 continue
             date = row.dated_at or self.watch.now()
             try:
-                letter = content.composers[row.variant].compose(
+                draft = content.composers[row.variant].draft(
                     person, seq=row.seq, date=date
                 )
             except errors.Invalid as error:
                 load.outcomes.conclude(row, State.FAILED, reply=str(error)[:500])
                 continue
+            written.append((row, person, way, draft))
+        letters = await _signed([draft for *_, draft in written])
+        for (row, person, way, _), letter in zip(written, letters, strict=True):
             load.ready.append(Item(row, person, letter, look=load.look, route=way))
 
     async def _ask_again(self, load: Load, content: Content) -> None:
@@ -373,6 +377,17 @@ class Carrier:
         log.info("chunk.diverted", chunk=chunk.id, rows=len(gone), to=sorted(moved))
         load.chunk = load.outcomes.chunk = chunk
         return left
+
+
+async def _signed(drafts: Sequence[message.Draft]) -> list[message.Letter]:
+    """Sign messages: many in a row, in another thread, where there is a key.
+
+    RSA takes longer than all else of a message together, and needs other things in
+    the caches.
+    """
+    if not any(draft.signers for draft in drafts):
+        return [message.signed(draft) for draft in drafts]
+    return await asyncio.to_thread(lambda: [message.signed(one) for one in drafts])
 
 
 async def _ended(load: Load) -> None:
