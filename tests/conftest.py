@@ -34,6 +34,7 @@ SETTINGS = {
 }
 
 
+FAULTS, JOURNEYS = (Path(__file__).parent / name for name in ("faults", "journeys"))
 LAW = 240  # seconds for a law: its examples, on a machine that does other things too
 
 
@@ -50,10 +51,15 @@ def pytest_collection_modifyitems(
 ) -> None:
     """Leave out the tests whose tools are missing; the header says which.
 
+    Those that start whole programs run one after the other, on one core: they look
+    at the time, and would hold each other up.
+
     Laws get more time: what pytest-timeout raises inside one, hypothesis takes for
     a counterexample, and it shrinks that for minutes.
     """
     for item in items:
+        if item.path.is_relative_to(FAULTS) or item.path.is_relative_to(JOURNEYS):
+            item.add_marker(pytest.mark.xdist_group("programs"))
         function = getattr(item, "obj", None)
         has_its_own = item.get_closest_marker("timeout") is not None
         if getattr(function, "is_hypothesis_test", False) and not has_its_own:
