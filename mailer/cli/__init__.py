@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ import structlog
 
 from mailer import errors
 from mailer.cli.context import Context
+from mailer.core import sheet
 from mailer.runtime import leash
 
 # Command -> module of this package; loaded when used, so that a command starts fast.
@@ -87,10 +89,11 @@ def commands(
 
 def main() -> None:
     """Run a command; exit 0 done, 1 refused or failed, 2 wrong usage."""
-    debug = "--debug" in sys.argv
+    words = [readable(word) for word in sys.argv[1:]]
+    debug = "--debug" in words
     _log_to_stderr()
     try:
-        status = commands.main(prog_name="mailer", standalone_mode=False)
+        status = commands.main(words, prog_name="mailer", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -106,6 +109,18 @@ def main() -> None:
         sys.exit(1)
     if isinstance(status, int):  # a command said so: ctx.exit(1)
         sys.exit(status)
+
+
+def readable(word: str) -> str:
+    """Return an argument with U+FFFD for the bytes of it that are not UTF-8.
+
+    Such bytes come as lone surrogates (PEP 383), which neither a database nor a
+    terminal takes.  The path of an existing file stays as it is.
+    """
+    path = word.partition("=")[2] if word.startswith("--") else word
+    if path and os.path.lexists(path):
+        return word
+    return sheet.label(word)
 
 
 class _Log(io.TextIOBase):

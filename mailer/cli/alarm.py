@@ -7,7 +7,14 @@ from rich.console import Console
 from rich.padding import Padding
 
 from mailer import runtime
-from mailer.cli.context import Context, json_option, pass_context, show_json
+from mailer.cli.context import (
+    LIMIT,
+    NUMBER,
+    Context,
+    json_option,
+    pass_context,
+    show_json,
+)
 from mailer.core.alarm import Alarm, Severity
 from mailer.core.notice import ago
 from mailer.pipeline import alarming
@@ -24,7 +31,9 @@ def alarm() -> None:
 
 @alarm.command("list")
 @click.option("--all", "everything", is_flag=True, help="Those that are over, too.")
-@click.option("--limit", default=50, help="So many with --all, the newest first.")
+@click.option(
+    "--limit", type=LIMIT, default=50, help="So many with --all, the newest first."
+)
 @json_option
 @pass_context
 def list_(ctx: Context, everything: bool, limit: int, as_json: bool) -> None:
@@ -49,7 +58,7 @@ def list_(ctx: Context, everything: bool, limit: int, as_json: bool) -> None:
 
 
 @alarm.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=int)
+@click.argument("ids", metavar="ID...", nargs=-1, required=True, type=NUMBER)
 @click.option("--by", "who", metavar="NAME", help="Who looks after it, if not you.")
 @click.option("--note", metavar="TEXT", help="What the others should know.")
 @pass_context

@@ -14,7 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from mailer import errors, runtime, settings
-from mailer.cli.context import Context, json_option, pass_context, show_json
+from mailer.cli.context import (
+    LIMIT,
+    NUMBER,
+    Context,
+    json_option,
+    pass_context,
+    show_json,
+)
 from mailer.pipeline import receiving, recording, returning, reviewing
 from mailer.pipeline.reviewing import Review, Verdict
 from mailer.runtime import returning as wiring
@@ -155,7 +162,7 @@ def review() -> None:
 
 @review.command("list")
 @click.option("--all", "everything", is_flag=True, help="Those that are settled, too.")
-@click.option("--limit", default=50, type=click.IntRange(1), help="So many at most.")
+@click.option("--limit", default=50, type=LIMIT, help="So many at most.")
 @json_option
 @pass_context
 def list_(ctx: Context, *, everything: bool, limit: int, as_json: bool) -> None:
@@ -189,7 +196,7 @@ def list_(ctx: Context, *, everything: bool, limit: int, as_json: bool) -> None:
 
 
 @review.command()
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.option("--raw", is_flag=True, help="The message itself, to a file or a program.")
 @json_option
 @pass_context
@@ -228,7 +235,7 @@ def show(ctx: Context, number: int, *, raw: bool, as_json: bool) -> None:
 
 
 @review.command()
-@click.argument("number", type=int)
+@click.argument("number", type=NUMBER)
 @click.option(
     "--as",
     "verdict",

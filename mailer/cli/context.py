@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+NUMBER = click.IntRange(1, 2**63 - 1)  # of a row: a bigint
+SEED = click.IntRange(-(2**63), 2**63 - 1)  # a bigint
+LIMIT = click.IntRange(1, 1_000_000)  # rows that a person may ask for
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:

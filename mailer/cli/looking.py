@@ -14,7 +14,7 @@ from rich.text import Text
 
 from mailer import runtime
 from mailer.cli import alarm
-from mailer.cli.context import Context, json_option, pass_context, show_json
+from mailer.cli.context import LIMIT, Context, json_option, pass_context, show_json
 from mailer.core import blast as blasts
 from mailer.core.alarm import Alarm
 from mailer.core.delivery import State
@@ -91,7 +91,7 @@ def _reason(found: scheduling.Blast) -> str:
 @click.command()
 @click.argument("name")
 @click.option("--state", type=click.Choice([state.value for state in State]))
-@click.option("--limit", default=100, help="Recipients named at most.")
+@click.option("--limit", type=LIMIT, default=100, help="Recipients named at most.")
 @json_option
 @pass_context
 def show(ctx: Context, name: str, state: str | None, limit: int, as_json: bool) -> None:

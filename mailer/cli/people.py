@@ -117,7 +117,7 @@ class _Bar:
 
     def __init__(self, file: Path) -> None:
         self._bar = Progress(
-            TextColumn(file.name),
+            TextColumn(sheet.label(file.name)),
             BarColumn(bar_width=20),
             TaskProgressColumn(),
             TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s"),

@@ -61,7 +61,9 @@ def count(ctx: context.Context, name: str, as_json: bool) -> None:
 @click.option(
     "-n", "--size", default=10, type=click.IntRange(1, 1000), help="How many."
 )
-@click.option("--seed", default=0, help="Another number shows other people.")
+@click.option(
+    "--seed", type=context.SEED, default=0, help="Another number shows other people."
+)
 @context.json_option
 @context.pass_context
 def sample(

@@ -40,6 +40,14 @@ def plain(cell: str) -> str:
     return _NOT_HARMLESS.sub("", cell, count=1) if cell.startswith("'") else cell
 
 
+def label(file: object) -> str:
+    """Return the name of a file as text: U+FFFD for bytes of it that are not UTF-8.
+
+    Such a name holds lone surrogates (PEP 383), which no database and no JSON takes.
+    """
+    return str(file).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def line(values: Iterable[object]) -> str:
     """Write one CSV line, every cell quoted and harmless, None as an empty cell."""
     cells = ("" if value is None else harmless(str(value)) for value in values)

@@ -178,7 +178,7 @@ class _Source:
         if not path.is_file():
             raise errors.NotFound(f"{path}: no such file")
         self._options = options
-        self._name = str(path)
+        self._name = sheet.label(path)
         self._refused_path = path.with_name(f"{path.stem}.refused.csv")
         self._refused = sheet.Refusals(self._refused_file)
         self._file: BinaryIO = path.open("rb", buffering=1 << 20)
@@ -269,6 +269,6 @@ class _Source:
     def finish(self) -> None:
         """Name the refused rows, or take those of an earlier try away."""
         if self._refused.any:
-            self.result.refused_file = str(self._refused_path)
+            self.result.refused_file = sheet.label(self._refused_path)
         elif not self._options.dry_run:
             self._refused_path.unlink(missing_ok=True)

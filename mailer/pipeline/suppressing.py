@@ -182,8 +182,9 @@ async def import_csv(
     """
     if not _is_file(path):
         raise errors.NotFound(f"{path}: no such file")
-    found = Imported(file=str(path))
+    found = Imported(file=sheet.label(path))
     beside = path.with_name(f"{path.stem}.refused.csv")
+    source = sheet.label(path.name)
     refused = sheet.Refusals(lambda: _created(beside))
     entries = _read(path, scope=scope, encoding=encoding)
     try:
@@ -191,16 +192,16 @@ async def import_csv(
             wanted = [one for one in batch if isinstance(one, suppressions.Wanted)]
             refusals = [one for one in batch if isinstance(one, sheet.Refusal)]
             async with database.transaction(pool) as tx:
-                added = await suppressions.add(tx, wanted, source=path.name)
+                added = await suppressions.add(tx, wanted, source=source)
                 await suppressions.audit(
-                    tx, added, actor=actor, why=f"import of {path.name}"
+                    tx, added, actor=actor, why=f"import of {source}"
                 )
             refused.write(refusals)
             _count(found, added, wanted, refusals)
     finally:
         refused.close()
     if refused.any:
-        found.refused_file = str(beside)
+        found.refused_file = sheet.label(beside)
     else:
         _removed(beside)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests import given, program
 from tests.program import Done, Program
 from tests.sink import Sink
 
+HUGE = "9" * 20  # no bigint
 NOWHERE = "postgresql://127.0.0.1:1/none"
 
 
@@ -59,6 +61,23 @@ async def test_a_mistake_is_one_line_that_says_what_would_be_right(
 
 
 @pytest.mark.timeout(60)
+async def test_what_is_not_utf8_is_shown_and_kept_with_a_mark(house: Program) -> None:
+    odd = os.fsdecode(b"no\xff.csv")
+    (house.root / odd).write_text("email\nada@example.org\n", "utf-8")
+    await house.say("blast", "new", "hello")
+
+    shown = await house.run("blast", "show", os.fsdecode(b"\xff"))
+    cancelled = await house.run("blast", "cancel", "hello", f"--why={odd}")
+    history = await house.say("blast", "show", "hello")
+    imported = await house.run("import", house.root / odd)
+
+    assert shown.line.startswith("mailer: there is no blast \ufffd: ")
+    assert (cancelled.status, cancelled.out) == (0, "hello is cancelled\n")
+    assert history.endswith("ada: cancel (draft -> cancelled) no\ufffd.csv\n")
+    assert imported.status == 0, imported.err
+
+
+@pytest.mark.timeout(60)
 async def test_every_fault_of_a_file_is_told_with_its_place(house: Program) -> None:
     house.write("blasts/odd.toml", 'name = "odd"\ntopik = "news"\npriority = "high"\n')
 
@@ -83,6 +102,12 @@ async def test_wrong_usage_exits_with_2(house: Program) -> None:
         ["blast", "show", "x", "--state", "lost"],
         ["sink", "--port", "99999"],
         ["demo", "--people", "-5"],
+        ["blast", "show", "x", "--state", "sent", "--limit", "-5"],
+        ["blast", "show", "x", "--state", "sent", "--limit", HUGE],
+        ["alarm", "list", "--all", "--limit", HUGE],
+        ["alarm", "take", HUGE],
+        ["bounce", "review", "show", HUGE],
+        ["segment", "sample", "everyone", "--seed", HUGE],
     ]
 
     ended = await tried(house, mistakes)
