@@ -12,7 +12,6 @@ from mailer.cli import correcting, looking, rehearse
 from mailer.cli.context import Context, json_option, pass_context, show_json
 from mailer.cli.looking import desk, say
 from mailer.core import blast as blasts
-from mailer.core.delivery import State
 from mailer.pipeline import scheduling
 
 why_option = click.option("--why", help="The reason, for the audit.")
@@ -263,8 +262,9 @@ def doubt(
 ) -> None:
     """List the messages whose reply was never seen, or decide about them.
 
-    They may have arrived: nothing is sent again by itself.  With --resend or
-    --mark-sent, EMAILS are decided, or all of the blast.
+    They may have arrived: nothing is sent again by itself, unless the blast says
+    in_doubt = "resend"; the list says when.  With --resend or --mark-sent, EMAILS
+    are decided, or all of the blast.
 
     \b
     Example: mailer blast doubt eoq-final-hours
@@ -280,18 +280,30 @@ def doubt(
             return await scheduling.resend(at, name, emails=emails)
         if mark_sent:
             return await scheduling.mark_sent(at, name, emails=emails)
-        return await scheduling.listed(at, name, states=[State.IN_DOUBT], limit=1000)
+        return await scheduling.in_doubt(at, name, emails=emails)
 
     found = ctx.run(step)
     if as_json:
         show_json(found)
     elif isinstance(found, list):
-        for one in found:
-            click.echo(f"{one.email}  {one.provider}  {one.reply or ''}")
-        click.echo(f"{len(found)} in doubt")
+        _show_doubts(found)
     else:
         word = "to be sent again" if resend else "marked as sent"
         click.echo(f"{found} {word}")
+
+
+def _show_doubts(found: Sequence[scheduling.Doubt]) -> None:
+    for one in found:
+        text = f"{one.email}  {one.provider}  {one.reply or ''}"
+        if one.resend_at is not None:
+            at = one.resend_at.astimezone()
+            text += f"  (sent again from {at:%Y-%m-%d %H:%M %Z} on)"
+        click.echo(text.rstrip())
+    pending = sum(one.resend_at is not None for one in found)
+    text = f"{len(found)} in doubt"
+    if pending:
+        text += f"; {pending} of them are sent again by themselves, unless you decide"
+    click.echo(text)
 
 
 for _command in (

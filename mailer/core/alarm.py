@@ -88,8 +88,8 @@ LORE: Mapping[Kind, Lore] = {
     Kind.IN_DOUBT: Lore(
         severity=Severity.WARNING,
         happened="{subject} has messages of which nobody knows whether they arrived",
-        did="They are not sent again by themselves and not counted as sent. Most have "
-        "usually arrived. All others go on.",
+        did="They are not counted as sent, and are sent again only if the blast or a "
+        "person says so. Most have usually arrived. All others go on.",
         cure="List them and decide: mailer blast doubt {name}.",
     ),
     Kind.LANE: Lore(

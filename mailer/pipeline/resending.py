@@ -11,16 +11,15 @@ from datetime import timedelta
 import structlog
 
 from mailer import errors
-from mailer.core import blast
+from mailer.core import blast, doubt
 from mailer.store import blasts, chunks, database, deliveries
 
 ACTOR = "scheduler"
-WAIT = timedelta(hours=1)  # a late reply, a bounce or a person may settle it till then
 
 log = structlog.get_logger()
 
 
-async def resend_due(pool: database.Pool, *, wait: timedelta = WAIT) -> int:
+async def resend_due(pool: database.Pool, *, wait: timedelta = doubt.AFTER) -> int:
     """Owe again what has been in doubt for *wait*; return how many messages."""
     async with database.connection(pool) as tx:
         names = await blasts.doubtful(tx)

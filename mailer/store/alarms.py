@@ -13,6 +13,8 @@ from uuid import UUID
 
 from mailer import errors
 from mailer.core import alarm
+from mailer.core import blast as blasts
+from mailer.core import doubt as doubts
 from mailer.core.alarm import Alarm, Event, Kind
 from mailer.core.delivery import BlastId
 from mailer.store import database
@@ -51,11 +53,21 @@ async def raise_(tx: database.Connection, kind: Kind, subject: str, detail: str)
 
 
 async def doubt(tx: database.Connection, blast: BlastId, count: int) -> None:
-    """Raise an alarm when a lost worker left *count* messages of a blast in doubt."""
+    """Raise an alarm when a lost worker left *count* messages of a blast in doubt.
+
+    They are counted already, in this transaction.
+    """
     if count:
-        name = await tx.value(SQL["blast"], id=blast)
-        text = f"A worker was lost; of {count} of its messages no answer was seen."
-        await raise_(tx, Kind.IN_DOUBT, f"blast {name}", text)
+        row = await tx.row(SQL["blast"], id=blast)
+        assert row is not None
+        at = doubts.resend_at(
+            blasts.Doubt(row["rule"]),
+            state=blasts.State(row["state"]),
+            since=row["now"],
+            expires_at=row["expires_at"],
+        )
+        text = doubts.lost(count, row["in_doubt"], again_at=at)
+        await raise_(tx, Kind.IN_DOUBT, f"blast {row['name']}", text)
 
 
 async def sustain(

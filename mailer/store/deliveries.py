@@ -109,6 +109,7 @@ class Listed:
     settled_at: datetime | None
     code: int | None
     reply: str | None
+    resent_at: datetime | None  # when it was sent again, as it was in doubt
 
 
 LAUNCH_PARAMETERS = len(SQL["launch"].names)

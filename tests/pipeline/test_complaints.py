@@ -162,7 +162,10 @@ async def test_a_worker_that_died_leaves_a_warning_of_what_is_in_doubt(
         found = await raised(db, Kind.IN_DOUBT)
 
     assert (found.subject, found.is_open) == (f"blast {name}", True)
-    assert found.detail == "A worker was lost; of 1 of its messages no answer was seen."
+    assert found.detail == (
+        "A worker was lost; of 1 of its messages no answer was seen. In all 1 of the "
+        "blast are in doubt. They are not sent again by themselves."
+    )
 
 
 # ── What is seen of blasts ──────────────────────────────────────────────────

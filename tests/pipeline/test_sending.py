@@ -15,7 +15,7 @@ from mailer.mail.sink import Act, Then
 from mailer.pipeline import closing, launching, resending, scheduling, sending
 from mailer.pipeline.sending import journal
 from mailer.settings import Settings
-from mailer.store import database
+from mailer.store import alarms, database
 from mailer.store.deliveries import Result
 from tests import given, signers
 from tests.pipeline.conftest import Workshop, until
@@ -617,6 +617,37 @@ async def test_what_is_in_doubt_is_sent_when_a_person_says_that_it_arrived(
     assert await given.rows(db, counted) == [(2, 0)]
     with pytest.raises(errors.NotFound, match="is not in doubt"):
         await scheduling.mark_sent(desk, name, emails=[BO])
+
+
+async def test_an_address_in_doubt_is_found_however_it_is_written(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    name, desk = await doubted(db, sink, workshop)
+
+    (one,) = await scheduling.in_doubt(desk, name, emails=["ADA@Example.ORG"])
+    assert (one.email, one.resend_at) == (ADA, None)
+    with pytest.raises(errors.NotFound, match=f"{BO} is not in doubt"):
+        await scheduling.in_doubt(desk, name, emails=[ADA, BO])
+    assert await scheduling.mark_sent(desk, name, emails=["ADA@example.org"]) == 1
+
+    assert await given.states(db, name) == {ADA: "sent", BO: "sent"}
+
+
+async def test_a_doubt_says_when_it_is_sent_again(
+    db: database.Pool, sink: Sink, workshop: Workshop
+) -> None:
+    name, desk = await doubted(db, sink, workshop, rule="resend")
+    blast = BlastId((await given.rows(db, "SELECT id FROM blast"))[0][0])
+
+    (one,) = await scheduling.in_doubt(desk, name)
+    async with database.transaction(db) as tx:
+        await alarms.doubt(tx, blast, 1)
+        (alarm,) = await alarms.open_(tx)
+
+    assert one.settled_at is not None
+    assert one.resend_at == one.settled_at + timedelta(hours=1)
+    assert "In all 1 of the blast are in doubt. Each is sent again by" in alarm.detail
+    assert "themselves" not in alarm.did
 
 
 async def test_a_worker_stops_when_a_later_release_has_changed_the_schema(

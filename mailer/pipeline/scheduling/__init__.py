@@ -1,6 +1,6 @@
 """What a person does with a blast before and while it goes out."""
 
-from mailer.pipeline.scheduling.doubting import mark_sent, resend
+from mailer.pipeline.scheduling.doubting import Doubt, in_doubt, mark_sent, resend
 from mailer.pipeline.scheduling.forecasting import (
     Asked,
     Forecaster,
@@ -31,6 +31,7 @@ __all__ = [
     "Asked",
     "Blast",
     "Desk",
+    "Doubt",
     "Forecaster",
     "Lane",
     "Preflight",
@@ -43,6 +44,7 @@ __all__ = [
     "done_at",
     "everything",
     "get",
+    "in_doubt",
     "listed",
     "mark_sent",
     "move",

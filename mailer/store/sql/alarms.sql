@@ -144,5 +144,10 @@ SELECT kind, count(*) AS count FROM alarm WHERE cleared_at IS NULL GROUP BY kind
 ORDER BY kind;
 
 -- name: blast
--- Name the blast that an alarm is about.
-SELECT name FROM blast WHERE id = :id;
+-- Look at the blast that an alarm is about: how many are in doubt, and its rule.
+SELECT b.name, b.state::text AS state, b.expires_at, mailer_now() AS now,
+       COALESCE(c.body ->> 'in_doubt', 'hold') AS rule,
+       (SELECT COALESCE(sum(r.in_doubt), 0)::bigint FROM rollup r WHERE r.blast_id = b.id)
+           AS in_doubt
+FROM blast b LEFT JOIN content c ON c.hash = b.approved_hash
+WHERE b.id = :id;

@@ -110,7 +110,7 @@ ORDER BY sum(recipients) DESC, provider;
 -- name: listed
 -- Name the recipients of a blast that are in a state.
 SELECT d.seq, s.email, d.provider, d.variant, d.state, d.attempts, d.settled_at,
-       d.code, d.reply
+       d.code, d.reply, d.resent_at
 FROM delivery d LEFT JOIN subscriber s ON s.id = d.subscriber_id
 WHERE d.blast_id = :blast AND d.state = ANY(:states::delivery_state[])
 ORDER BY d.seq
