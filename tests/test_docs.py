@@ -12,6 +12,7 @@ import pytest
 
 from mailer import cli, settings
 from mailer.core import blast, segment
+from mailer.core.alarm import LORE, Kind
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -70,6 +71,13 @@ def test_a_command_says_what_it_does_and_gives_an_example(name: str) -> None:
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_a_command_has_a_line_in_the_readme(name: str) -> None:
     assert f"\n| `mailer {name}` | " in README
+
+
+@pytest.mark.parametrize("kind", set(Kind) - {Kind.TEST})
+def test_every_alarm_is_in_the_operations_page(kind: Kind) -> None:
+    severity = LORE[kind].severity.value
+
+    assert f"| `{kind.value}` | {severity} |" in OPERATIONS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

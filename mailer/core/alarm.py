@@ -35,6 +35,7 @@ class Kind(StrEnum):
     FAILING = "blast_failing"
     UNWANTED = "blast_unwanted"
     IN_DOUBT = "deliveries_in_doubt"
+    MISSED = "blast_expired"
     LANE = "lane_held"
     JOURNAL = "journal_failing"
     CRASHING = "process_crashing"
@@ -91,6 +92,15 @@ LORE: Mapping[Kind, Lore] = {
         did="They are not counted as sent, and are sent again only if the blast or a "
         "person says so. Most have usually arrived. All others go on.",
         cure="List them and decide: mailer blast doubt {name}.",
+    ),
+    Kind.MISSED: Lore(
+        severity=Severity.WARNING,
+        happened="{subject} has expired before everybody was sent to",
+        did="Nothing of it goes out any more. Whoever got it keeps it; the others "
+        "are told apart as expired.",
+        cure="See whom it missed: mailer blast show {name} --state expired. Who should "
+        "have it all the same needs a new blast; see why it was late: mailer blast "
+        "watch {name} --once.",
     ),
     Kind.LANE: Lore(
         severity=Severity.CRITICAL,

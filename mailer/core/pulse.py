@@ -113,6 +113,13 @@ def failing(seen: Seen) -> str:
     )
 
 
+def missed(count: int, recipients: int) -> str:
+    """Say how many people a blast missed when it expired; 0 of 0: it never began."""
+    if not recipients:
+        return "It never began: nobody got it."
+    return f"{count:,} of {recipients:,} people were not sent to in time."
+
+
 def _span(span: timedelta) -> str:
     minutes = int(span.total_seconds() // 60)
     if minutes < 120:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import structlog
 
 from mailer import errors
-from mailer.core import blast
+from mailer.core import blast, pulse
+from mailer.core.alarm import Kind
 from mailer.core.delivery import State
-from mailer.store import blasts, chunks, database, deliveries
+from mailer.store import alarms, blasts, chunks, database, deliveries
 
 ACTOR = "scheduler"
 BATCH = 20_000  # rows closed in one transaction: short locks, also for millions
@@ -39,11 +40,29 @@ async def _end(
     try:
         async with database.transaction(pool) as tx:
             found = await blasts.get(tx, name)
+            missed = None
+            if move is blast.Move.EXPIRE:
+                missed = await _missed(tx, found)
+                why = f"{why}: {missed.rstrip('.')}" if missed else why
             await blasts.move(tx, found, move, actor=ACTOR, why=why)
+            if missed:
+                await alarms.raise_(tx, Kind.MISSED, f"blast {name}", missed)
     except errors.Conflict:
         return False  # another machine was faster
     log.info("blast.ended", blast=name, move=move.value)
     return True
+
+
+async def _missed(tx: database.Connection, found: blasts.Blast) -> str | None:
+    """Say whom a blast misses that expires now; None: nobody.
+
+    What is being sent in this moment counts as missed; the observer corrects it.
+    """
+    progress = await deliveries.progress(tx, found.id)
+    left = sum(one.left for one in progress)
+    recipients = sum(one.recipients for one in progress)
+    has_begun = recipients or found.launched_at is not None
+    return None if has_begun and not left else pulse.missed(left, recipients)
 
 
 async def close(pool: database.Pool, name: str) -> None:

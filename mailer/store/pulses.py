@@ -16,10 +16,11 @@ SQL = database.load("pulses")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One look at a blast: its state, what moves, and how many are in doubt."""
+    """One look at a blast: its state, what moves, and who is in doubt or expired."""
 
     state: blast.State
     in_doubt: int
+    expired: int
     seen: Seen
 
 
@@ -42,8 +43,9 @@ async def look(tx: database.Connection, names: Sequence[str] = ()) -> list[Look]
     found = []
     for row in await tx.rows(SQL["seen"], names=list(names)):
         rest = {**row}
-        state, in_doubt = blast.State(rest.pop("state")), rest.pop("in_doubt")
-        found.append(Look(state=state, in_doubt=in_doubt, seen=Seen(**rest)))
+        state = blast.State(rest.pop("state"))
+        counts = {name: rest.pop(name) for name in ("in_doubt", "expired")}
+        found.append(Look(state=state, seen=Seen(**rest), **counts))
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 from mailer import settings, spool
 from mailer.core.alarm import Alarm, Kind
 from mailer.core.delivery import BlastId
-from mailer.pipeline import alarming, launching, scheduling, sending
+from mailer.pipeline import alarming, closing, launching, scheduling, sending
 from mailer.pipeline.sending import journal
 from mailer.pipeline.sending.complaints import Complaints
 from mailer.store import alarms, database
@@ -405,6 +405,55 @@ async def test_a_doubt_that_a_person_settled_is_no_alarm_any_more(
     assert (await known(db, Kind.IN_DOUBT))[0].cleared_why == (
         "none is in doubt any more"
     )
+
+
+async def test_a_blast_that_expires_says_how_many_missed_out(
+    db: database.Pool,
+) -> None:
+    name = await launched(db)
+    await sent(db, 1)
+    await later(db, days=2)
+    await closing.close_due(db)
+    (alarm,) = await known(db, Kind.MISSED)
+
+    audit = "SELECT why FROM audit WHERE action = 'expire'"
+    assert alarm.detail == "2 of 3 people were not sent to in time."
+    assert await given.rows(db, audit) == [
+        ("expires_at has come: 2 of 3 people were not sent to in time",)
+    ]
+
+    # One of them was in DATA, and was taken.
+    await given.rows(
+        db,
+        "UPDATE rollup SET sent = sent + 1, expired = expired - 1"
+        " WHERE expired > 0 RETURNING 1",
+    )
+    await observer(db).look()
+    (alarm,) = await known(db, Kind.MISSED)
+    assert (alarm.detail, alarm.count, alarm.subject) == (
+        "1 of 3 people were not sent to in time.", 1, f"blast {name}"
+    )  # fmt: skip
+
+
+async def test_a_blast_that_expires_with_nobody_left_is_no_alarm(
+    db: database.Pool,
+) -> None:
+    await launched(db)
+    await sent(db, 3)
+    await later(db, days=2)
+    await closing.close_due(db)
+
+    assert await given.rows(db, "SELECT state::text FROM blast") == [("expired",)]
+    assert await known(db, Kind.MISSED) == []
+
+
+async def test_a_blast_that_expires_before_it_began_is_told(db: database.Pool) -> None:
+    await given.approved(db)
+    await later(db, days=2)
+    await closing.close_due(db)
+
+    (alarm,) = await known(db, Kind.MISSED)
+    assert alarm.detail == "It never began: nobody got it."
 
 
 async def test_a_worker_with_other_settings_is_told_until_it_is_gone(

@@ -48,6 +48,7 @@ class Observer:
             await self._failing(look, known)
             await self._in_doubt(look, known)
             await self._wanted(look, known)
+            await self._missed(look, known)
         await tripping.trip(self.pool, self.limits)
         strange = {one.host for one in workers if one.fingerprint != self.fingerprint}
         await self._settings(strange, known)
@@ -111,6 +112,20 @@ class Observer:
             await self._clear(
                 Kind.UNWANTED, subject, known, f"it is {look.state}{word}"
             )
+
+    async def _missed(self, look: Look, known: list[Alarm]) -> None:
+        """Count again whom an expired blast missed: what was in DATA has its end."""
+        subject, recipients = f"blast {look.seen.name}", look.seen.recipients
+        told = _open(Kind.MISSED, subject, known)
+        missed = look.expired + look.seen.left
+        if told is None or not recipients:
+            return
+        text = pulse.missed(missed, recipients)
+        if not missed:
+            await self._clear(Kind.MISSED, subject, known, "all were sent to after all")
+        elif told != text:
+            async with database.transaction(self.pool) as tx:
+                await alarms.sustain(tx, Kind.MISSED, subject, text)
 
     async def _settings(self, strange: set[str], known: list[Alarm]) -> None:
         for host in sorted(strange):

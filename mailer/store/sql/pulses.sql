@@ -3,7 +3,7 @@
 SELECT b.name, b.state::text AS state, mailer_now() AS at,
        COALESCE(b.expires_at, 'infinity') AS expires_at,
        b.state NOT IN ('scheduled', 'launching') AS is_begun,
-       r.recipients, r.sent, r.ended, r.failed, r.in_doubt, r.results,
+       r.recipients, r.sent, r.ended, r.failed, r.in_doubt, r.expired, r.results,
        COALESCE(k.failed, 0) AS excused_failed, COALESCE(k.results, 0) AS excused_results,
        (b.state IN ('scheduled', 'launching') AND b.send_at <= mailer_now())
            OR COALESCE(w.is_owed, false) AS is_owed,
@@ -16,6 +16,7 @@ CROSS JOIN LATERAL (
            COALESCE(sum(u.sent), 0)::bigint AS sent,
            COALESCE(sum(u.failed), 0)::bigint AS failed,
            COALESCE(sum(u.in_doubt), 0)::bigint AS in_doubt,
+           COALESCE(sum(u.expired), 0)::bigint AS expired,
            COALESCE(sum(u.sent + u.bounced + u.in_doubt + u.failed), 0)::bigint AS results,
            COALESCE(sum(u.bounced + u.in_doubt + u.suppressed + u.held_out + u.expired
                         + u.cancelled + u.failed), 0)::bigint AS ended
