@@ -21,6 +21,7 @@ from mailer.core.delivery import State
 from mailer.core.provider import Rate
 from mailer.pipeline import scheduling
 
+NARROW = 9  # columns; more of them stand closer, so that 100 characters are enough
 LOOK = 0.5  # seconds between two looks of `watch`
 
 # States that a person wants the reason of; otherwise it is that of the last move.
@@ -106,7 +107,7 @@ def show(ctx: Context, name: str, state: str | None, limit: int, as_json: bool) 
         if state is not None:
             states = [State(state)]
             return await scheduling.listed(at, name, states=states, limit=limit)
-        return await scheduling.get(at, name)
+        return (*await scheduling.get(at, name), await scheduling.count(at, name))
 
     found = ctx.run(step)
     if as_json:
@@ -117,12 +118,24 @@ def show(ctx: Context, name: str, state: str | None, limit: int, as_json: bool) 
             click.echo(f"{one.seq:>8} {one.email} {one.state.value} {reply}")
     elif isinstance(found, tuple):
         say(found[0], as_json=False)
+        if found[2]["recipients"]:
+            click.echo(f"  {_counts(found[2])}")
         for entry in found[1]:
             steps = (entry.before, entry.after)
             change = " -> ".join(step for step in steps if step)
             at = entry.at.astimezone().strftime("%Y-%m-%d %H:%M:%S")
             line = f"  {at} {entry.actor}: {entry.action} ({change}) {entry.why or ''}"
             click.echo(line.rstrip())
+
+
+def _counts(found: dict[str, int]) -> str:
+    """Say where the recipients are; what has nobody is left out."""
+    rest = [
+        f"{count:,} {key.replace('_', ' ')}"
+        for key, count in found.items()
+        if count and key != "recipients"
+    ]
+    return f"{found['recipients']:,} recipients: {', '.join(rest)}"
 
 
 @click.command()
@@ -147,7 +160,7 @@ def watch(ctx: Context, name: str, once: bool, as_json: bool) -> None:
     if as_json:
         show_json(seen)
     elif once:
-        Console().print(_picture(seen, rate=None))
+        Console().print(picture(seen, rate=None))
 
 
 async def _follow(at: scheduling.Desk, name: str) -> scheduling.Watched:
@@ -162,13 +175,13 @@ async def _follow(at: scheduling.Desk, name: str) -> scheduling.Watched:
                 before = seen.sent
             passed = time.monotonic() - started
             rate = (seen.sent - before) / passed if passed > LOOK else None
-            live.update(_picture(seen, rate=rate))
+            live.update(picture(seen, rate=rate))
             if seen.blast.state not in GOING:
                 return seen
             await asyncio.sleep(LOOK)
 
 
-def _picture(seen: scheduling.Watched, *, rate: float | None) -> Group:
+def picture(seen: scheduling.Watched, *, rate: float | None) -> Group:
     """Return the open alarms, the blast below, and the lanes that are not as usual."""
     lines = [Text(_alarm(one), style=alarm.style(one)) for one in seen.alarms]
     lanes = [
@@ -205,18 +218,33 @@ def _table(seen: scheduling.Watched, *, rate: float | None) -> Table:
     if rate is not None and seen.left:
         title += f", {rate:,.0f}/s"
     columns = ["provider", "recipients", "sent", "left", "deferrals", "bounced"]
-    columns += ["in doubt", "suppressed"]
+    columns += ["in\ndoubt", "suppressed"]
+    rare = [
+        state
+        for state in ("held_out", "expired", "cancelled", "failed")
+        if any(getattr(one, state) for one in seen.progress)
+    ]
+    columns += [state.replace("_", "\n") for state in rare]
     done = scheduling.done_at(seen.forecast) if seen.forecast is not None else {}
     if seen.forecast is not None:
         title += f"\n{scheduling.sentence(seen.forecast)}"
         if seen.forecast.is_range:
             title += f"\n{scheduling.RANGE}"
         columns.append("done at")
-    table = Table(title=title, title_justify="left", box=None)
+    is_wide = len(columns) > NARROW
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=None,
+        collapse_padding=is_wide,
+        pad_edge=not is_wide,
+    )
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number == 0 else "right")
     for one in seen.progress:
         numbers = (one.recipients, one.sent, one.left, one.deferrals, one.bounced)
-        cells = [f"{number:,}" for number in (*numbers, one.in_doubt, one.suppressed)]
-        table.add_row(one.provider, *cells, done.get(one.provider, ""))
+        others = (getattr(one, state) for state in rare)
+        numbers = (*numbers, one.in_doubt, one.suppressed, *others)
+        last = [done.get(one.provider, "")] if seen.forecast is not None else []
+        table.add_row(one.provider, *(f"{number:,}" for number in numbers), *last)
     return table

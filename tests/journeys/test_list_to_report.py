@@ -407,7 +407,7 @@ async def remembered(house: Program, leaving: list[Letter], trouble: Trouble) ->
         *((one.person.email, "fundraising", "unsubscribe") for one in leaving),
         *((one.email, None, "bounce") for one in trouble.unknown),
     }
-    _, history = await house.tell("blast", "show", "tonight")
+    _, history, _ = await house.tell("blast", "show", "tonight")
     done = [(one["actor"], one["action"], one["after"]) for one in history]
     assert done == [
         ("ada", "new", "draft"),

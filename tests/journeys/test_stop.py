@@ -106,7 +106,7 @@ async def test_a_pause_stops_within_a_second_and_a_resume_goes_on_where_it_was(
     assert [at for at in sink.times if stopped + SECOND < at < resumed] == []
     assert sink.recipients == everybody()
     assert await given.states(db, eoq) == dict.fromkeys(everybody(), "sent")
-    _, history = await house.tell("blast", "show", eoq)
+    _, history, _ = await house.tell("blast", "show", eoq)
     done = [(one["actor"], one["action"], one["why"]) for one in history]
     assert done[2:] == [
         ("grace", "pause", "a typo"),
@@ -193,7 +193,7 @@ async def test_an_edit_voids_the_approval_whatever_file_it_is_in(
     assert (await house.tell("blast", "check", "rally"))["state"] == "scheduled"
     house.edit("templates/layouts/footer.mjml", "Unsubscribe", "Leave")
     assert (await house.tell("blast", "check", "rally"))["state"] == "draft"
-    _, history = await house.tell("blast", "show", "rally")
+    _, history, _ = await house.tell("blast", "show", "rally")
     voided = [(one["action"], one["before"], one["why"]) for one in history]
     assert ("edit", "approved", "its files changed") in voided
     assert voided[-1] == ("edit", "scheduled", "its files changed")

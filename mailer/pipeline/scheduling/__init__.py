@@ -22,7 +22,7 @@ from mailer.pipeline.scheduling.moving import (
 )
 from mailer.pipeline.scheduling.preflighting import Preflight, preflight
 from mailer.pipeline.scheduling.proofing import Proof, proof
-from mailer.pipeline.scheduling.watching import Watched, Watcher, listed, watch
+from mailer.pipeline.scheduling.watching import Watched, Watcher, count, listed, watch
 from mailer.store.blasts import Blast
 from mailer.store.lanes import Lane
 
@@ -41,6 +41,7 @@ __all__ = [
     "approve",
     "audience_of",
     "check",
+    "count",
     "done_at",
     "everything",
     "get",

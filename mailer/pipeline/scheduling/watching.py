@@ -14,6 +14,8 @@ from mailer.pipeline.scheduling.forecasting import Asked, Forecaster
 from mailer.pipeline.scheduling.moving import Desk
 from mailer.store import alarms, blasts, chunks, database, deliveries, lanes
 
+COUNTED = ("recipients", "left", "sent", "bounced", "in_doubt", "suppressed")
+COUNTED += ("held_out", "expired", "cancelled", "failed")
 SMOOTH = 0.2  # share of the last look in the workers' measured speed
 
 
@@ -120,6 +122,14 @@ class Watcher:
 async def watch(desk: Desk, name: str) -> Watched:
     """Look at a blast once."""
     return await Watcher(desk, name).look()
+
+
+async def count(desk: Desk, name: str) -> dict[str, int]:
+    """Return how many recipients a blast has, and how many of them are where."""
+    async with database.connection(desk.pool) as tx:
+        found = await blasts.get(tx, name)
+        progress = await deliveries.progress(tx, found.id)
+    return {key: sum(getattr(one, key) for one in progress) for key in COUNTED}
 
 
 async def listed(
