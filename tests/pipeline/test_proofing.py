@@ -8,13 +8,15 @@ import dkim as dkimpy
 import pytest
 
 from mailer import errors, settings
+from mailer.core import alarm
 from mailer.core.provider import Kind, Source
 from mailer.core.signature import Algorithm
 from mailer.mail import sink as servers
 from mailer.pipeline import scheduling
 from mailer.pipeline.scheduling import Desk
+from mailer.pipeline.scheduling.finding import Finding
 from mailer.settings.dns import Dns
-from mailer.store import database
+from mailer.store import alarms, database
 from tests import given, nameserver, signers
 from tests.sink import Sink
 
@@ -126,3 +128,39 @@ async def test_a_blast_that_nothing_signs_passes_with_a_warning(desk: Desk) -> N
     found = await scheduling.preflight(unsigned, "hello", now=NOON)
     assert findings(found)["signature"] == (False, True)
     assert found.has_passed
+
+
+async def test_preflight_does_not_pass_while_nothing_can_be_sent(desk: Desk) -> None:
+    async with database.transaction(desk.pool) as tx:
+        number = await alarms.raise_(tx, alarm.Kind.JOURNAL, "mail-1", "No space left")
+        await alarms.raise_(tx, alarm.Kind.LANE, "lane google/relay", "550 5.7.26")
+        await alarms.raise_(tx, alarm.Kind.SETTINGS, "mail-1", "a warning")
+    failed = await finding(desk, "alarms")
+    async with database.transaction(desk.pool) as tx:
+        await alarms.take(tx, number, who="ada", note=None)
+    taken = await finding(desk, "alarms")
+
+    assert (failed.is_ok, failed.is_warning) == (False, False)
+    assert failed.text.splitlines()[:2] == [
+        "open: the journal of mail-1 cannot be written: disk full or broken "
+        f"(mailer alarm take {number})",
+        "open: lane google/relay is closed: the provider refuses our mail as not "
+        f"authentic or not wanted (mailer alarm take {number + 1})",
+    ]
+    assert (taken.is_ok, taken.is_warning) == (False, True)
+
+
+async def test_preflight_looks_at_the_disk_of_the_journal(desk: Desk) -> None:
+    (desk.root / ".mailer/journal").symlink_to("/proc")  # another disk, without room
+
+    found = await finding(desk, "disk")
+
+    assert (found.is_ok, found.is_warning) == (False, False)
+    assert " GB free, 0.0 GB free in .mailer/journal, about 0.5 GB wanted" in found.text
+
+
+async def finding(desk: Desk, name: str) -> Finding:
+    """Return what a preflight says of one thing."""
+    found = await scheduling.preflight(desk, "hello", now=NOON)
+    (one,) = (one for one in found.findings if one.name == name)
+    return one

@@ -6,9 +6,7 @@ It renders the real audience; nothing is sent and nothing is changed.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,21 +21,20 @@ from mailer.pipeline.scheduling import (
     composing,
     forecasting,
     foretelling,
+    inspecting,
     moving,
     signing,
 )
 from mailer.pipeline.scheduling.draft import Draft
 from mailer.pipeline.scheduling.finding import Finding
 from mailer.pipeline.scheduling.moving import Desk
-from mailer.store import blasts, database, deliveries, processes, subscribers
+from mailer.store import alarms, blasts, database, deliveries, processes, subscribers
 
 SAMPLE = 200_000  # messages that are rendered at most; beyond it a sample is
 PAGE = 1000
 SHOWN = 20  # people named for whom it fails; all are counted
 CLIP = 102_000  # bytes of HTML at which Gmail clips
 NEAR = 90_000
-ROW_BYTES = 600  # of the ledger, its indexes and the journal, for a recipient
-FREE_BYTES = 500_000_000  # that must stay free beside it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +86,7 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         sizes = await deliveries.size_up(tx, whom, topic=found.topic)
         alive = await processes.alive(tx)
         connections = await processes.connections(tx)
+        open_alarms = await alarms.open_(tx)
         foreseen = await moving.foresee(
             tx,
             desk,
@@ -112,10 +110,10 @@ async def preflight(desk: Desk, name: str, *, now: datetime) -> Preflight:
         signing.sign(composers.values(), rendering.first, now=now),
         _times(written, now=now),
         foretelling.finding(foreseen),
-        _disk(desk, people),
-        _connections(connections),
-        _processes(alive, desk.settings.fingerprint),
-        _alarms(desk),
+        inspecting.disk(desk.root, people),
+        inspecting.connections(connections),
+        inspecting.processes(alive, desk.settings.fingerprint),
+        inspecting.alarms(desk.settings.alarms, open_alarms),
         *await _sources(desk, written),
     ]
     result = Preflight(
@@ -252,49 +250,6 @@ def _times(written: Draft, *, now: datetime) -> Finding:
     end = written.expires_at or start + blast.LIFETIME
     text = f"starts {start:%Y-%m-%d %H:%M %Z}, nothing after {end:%Y-%m-%d %H:%M %Z}"
     return Finding(name="times", is_ok=end > start, text=text)
-
-
-def _disk(desk: Desk, people: int) -> Finding:
-    free = shutil.disk_usage(desk.root).free
-    wanted = people * ROW_BYTES + FREE_BYTES
-    return Finding(
-        name="disk",
-        is_ok=free >= wanted,
-        text=f"{free / 1e9:.1f} GB free, about {wanted / 1e9:.1f} GB wanted",
-    )
-
-
-def _connections(known: processes.Connections) -> Finding:
-    workers = os.cpu_count() or 1
-    wanted = (workers + 2) * 10
-    return Finding(
-        name="database connections",
-        is_ok=known.limit >= wanted,
-        text=f"{known.limit} allowed, {known.used} used, about {wanted} wanted here",
-    )
-
-
-def _processes(alive: Sequence[processes.Alive], fingerprint: str) -> Finding:
-    strange = [one for one in alive if one.fingerprint != fingerprint]
-    if strange:
-        names = ", ".join(f"{one.kind} on {one.host} ({one.pid})" for one in strange)
-        text = f"other settings or keys than here: {names}: restart them"
-        return Finding(name="processes", is_ok=False, text=text)
-    counts = Counter(one.kind for one in alive)
-    if not counts["worker"]:
-        text = "no worker runs: start one with `mailer run`"
-        return Finding(name="processes", is_ok=False, is_warning=True, text=text)
-    text = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-    return Finding(name="processes", is_ok=True, text=f"{text}, same settings and keys")
-
-
-def _alarms(desk: Desk) -> Finding:
-    """Look whether anybody would be told if the blast stood still."""
-    count = len(desk.settings.alarms.addresses)
-    text = f"{count} told; try it before the night: mailer doctor --alarm"
-    if not count:
-        text = "nobody is told when it stands still: set email or webhook in [alarms]"
-    return Finding(name="alarms", is_ok=bool(count), is_warning=not count, text=text)
 
 
 async def _sources(desk: Desk, written: Draft) -> list[Finding]:
