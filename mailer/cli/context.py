@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import click
 
-from mailer import runtime
+from mailer import errors, runtime
 
 T = TypeVar("T")
 
@@ -95,6 +95,28 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class Domain(click.ParamType):
+    """A domain that mail is from, as A-labels in lower case (RFC 5890)."""
+
+    name = "domain"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the domain, or fail with what would be right."""
+        from mailer.core import subscriber  # email-validator is not for every command
+
+        text = str(value).removesuffix(".")
+        try:
+            found = subscriber.normalise(f"postmaster@{text}").domain
+        except errors.Invalid:
+            found = ""
+        if not found or "@" in text:
+            shown = errors.quote(str(value))
+            self.fail(f"{shown} is no domain: write one like example.org", param, ctx)
+        return found
 
 
 def plain(value: Any) -> Any:

@@ -13,7 +13,11 @@ from mailer.cli import context
 
 @click.command()
 @click.option(
-    "--domain", "domains", multiple=True, help="Another domain that mail is from."
+    "--domain",
+    "domains",
+    type=context.Domain(),
+    multiple=True,
+    help="Another domain that mail is from.",
 )
 @click.option("--alarm", is_flag=True, help="Send a test alarm to everybody instead.")
 @context.json_option

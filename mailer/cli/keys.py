@@ -7,9 +7,13 @@ import os
 
 import click
 
+from mailer import errors
 from mailer.cli import context
+from mailer.core import signature
 from mailer.core.signature import Algorithm
 from mailer.settings import dkim, secret, workspace
+
+LABEL = 63  # octets; RFC 1035 §2.3.4
 
 
 @click.group()
@@ -21,10 +25,30 @@ def keys() -> None:
     """
 
 
+def _selector(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
+    """Return a selector in lower case: labels as RFC 6376 §3.1 has them."""
+    try:
+        found = signature.labels(text.lower())
+    except ValueError:
+        found = ""
+    if not found or max(map(len, found.split("."))) > LABEL:
+        message = f'{errors.quote(text)} is no selector: write a label like "s2026"'
+        raise click.BadParameter(message)
+    return found
+
+
 @keys.command("dkim")
-@click.option("--domain", required=True, help="The domain of your From address.")
 @click.option(
-    "--selector", required=True, help="A label of your choice, new each time."
+    "--domain",
+    type=context.Domain(),
+    required=True,
+    help="The domain of your From address.",
+)
+@click.option(
+    "--selector",
+    callback=_selector,
+    required=True,
+    help="A label of your choice, new each time.",
 )
 @click.option("--ed25519", is_flag=True, help="For a second signature beside RSA's.")
 @context.json_option

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mailer import errors
 from mailer.core.provider import Kind, Source, Tls
 from mailer.settings import document, secret
 
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # becomes the name of a variable
 _HOST = Source(name="").host
 
 
@@ -57,6 +59,12 @@ def _password(source: Source, *, environment: Mapping[str, str]) -> str | None:
 
 def _misfits(source: Source) -> Iterator[tuple[str, str]]:
     """Yield the keys that do not go together, and why."""
+    if not _NAME.fullmatch(source.name):
+        yield (
+            "name",
+            f"{errors.quote(source.name)} has no variable for its password: use "
+            'letters, digits, "-" and "_", as in [source.relay-2]',
+        )
     if source.key is not None and source.certificate is None:
         yield "key", "a key without a certificate: set certificate too, or leave it out"
     if source.certificate is not None and source.tls is Tls.NONE:

@@ -82,3 +82,19 @@ def test_a_source_that_sends_directly_is_looked_at(root: Path) -> None:
         "NO    ptr own: 198.51.100.7 is host7.example.net in reverse: have its owner "
         "set the PTR to mail.example.org"
     ) in lines
+
+
+@pytest.mark.parametrize("text", ["", "a b", "..", "x@y.org", "nonsense", "a" * 300])
+@pytest.mark.parametrize(
+    "command", [["doctor"], ["keys", "dkim", "--selector", "s2026"]]
+)
+def test_what_is_no_domain_gets_no_advice(
+    root: Path, command: list[str], text: str
+) -> None:
+    words = ["-C", str(root), *command, "--domain", text]
+
+    said = CliRunner().invoke(cli.commands, words)
+
+    assert said.exit_code == 2
+    assert "Invalid value for '--domain'" in said.output
+    assert "is no domain: write one like example.org" in said.output

@@ -57,3 +57,12 @@ def test_keys_are_made_in_a_workspace_only(tmp_path: Path) -> None:
     failed = run(tmp_path, "--selector", "s")
     assert isinstance(failed.exception, errors.NotFound)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "../../x", "a b", "s.", "a" * 64])
+def test_what_is_no_selector_is_refused_by_its_option(root: Path, text: str) -> None:
+    said = run(root, "--selector", text)
+
+    assert said.exit_code == 2
+    assert "Invalid value for '--selector'" in said.output
+    assert 'is no selector: write a label like "s2026"' in said.output

@@ -159,3 +159,15 @@ def test_what_only_a_relay_has_is_refused(root: Path, text: str, key: str) -> No
 def test_a_network_that_is_none_is_refused(root: Path, network: str) -> None:
     with pytest.raises(errors.Invalid, match=r'write a network, "10\.1\.0\.0/16"'):
         load(root, f'{HELO}[dns]\ninside = ["{network}"]\n', kind="direct")
+
+
+@pytest.mark.parametrize("name", ["b c", "", "ü"])
+def test_a_source_whose_password_could_have_no_variable_is_refused(
+    root: Path, name: str
+) -> None:
+    (said,) = problems(root, f'[source."{name}"]\n')
+
+    assert said == (
+        f'source.{name}.name: "{name}" has no variable for its password: use letters, '
+        'digits, "-" and "_", as in [source.relay-2]'
+    )
