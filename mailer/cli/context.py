@@ -97,7 +97,7 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-class Domain(click.ParamType):
+class Domain(click.ParamType[str]):
     """A domain that mail is from, as A-labels in lower case (RFC 5890)."""
 
     name = "domain"

@@ -50,10 +50,8 @@ def say(found: scheduling.Blast, *, as_json: bool) -> None:
         return
     text = f"{found.name} is {found.state.value}"
     if found.state is blasts.State.SCHEDULED and found.send_at and found.expires_at:
-        text += (
-            f": starts {found.send_at.astimezone():%Y-%m-%d %H:%M %Z}, "
-            f"nothing after {found.expires_at.astimezone():%Y-%m-%d %H:%M %Z}"
-        )
+        instants = found.send_at.astimezone(), found.expires_at.astimezone()
+        text += f": {scheduling.times(*instants)}"
     click.echo(text)
 
 

@@ -88,6 +88,17 @@ _CURES = {
     (State.DRAFT, Move.SCHEDULE): "proof it first: mailer blast proof {name} --to YOU",
     (State.PROOFED, Move.SCHEDULE): "approve it first: mailer blast approve {name}",
     (State.SCHEDULED, Move.RESUME): "it is not paused; it waits for send_at",
+    (State.PAUSED, Move.SCHEDULE): "let it go on: mailer blast resume {name}",
+    **{
+        (state, Move.SCHEDULE): "it goes out already: mailer blast watch {name}; other "
+        "content or another time needs a new blast (mailer blast cancel {name} first)"
+        for state in RUNNING
+    },
+    **{
+        (state, Move.SCHEDULE): "a blast goes out once: begin another, "
+        "mailer blast new NAME"
+        for state in ENDED
+    },
 }
 
 

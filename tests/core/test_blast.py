@@ -133,3 +133,11 @@ def test_every_fault_of_a_blast_is_named_at_once() -> None:
         "experiment.guard",
         "experiment.method",
     ]
+
+
+@pytest.mark.parametrize("state", [*blast.RUNNING, State.PAUSED, *blast.ENDED])
+def test_a_blast_that_cannot_be_scheduled_any_more_says_what_to_do(
+    state: State,
+) -> None:
+    with pytest.raises(errors.Conflict, match=r"cannot schedule; .*mailer blast "):
+        blast.after(blast.Move.SCHEDULE, state=state, resumes=State.SENDING, name="eoq")

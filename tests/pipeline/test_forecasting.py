@@ -256,3 +256,16 @@ def test_an_unlimited_lane_is_known_when_the_workers_are_measured() -> None:
     other = bearing.lane_of(GOOGLE, RELAY, row, now=NOON, is_measured=True)
 
     assert (one.rate, one.is_learned, other.is_learned) == (float("inf"), False, True)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "said"),
+    [
+        (0.5, "starts 2026-11-03 12:00:00 UTC, nothing after 2026-11-03 12:00:30 UTC"),
+        (60, "starts 2026-11-03 12:00 UTC, nothing after 2026-11-03 13:00 UTC"),
+    ],
+)
+def test_times_within_a_minute_can_be_told_apart(minutes: float, said: str) -> None:
+    noon = datetime(2026, 11, 3, 12, tzinfo=UTC)
+
+    assert scheduling.times(noon, noon + timedelta(minutes=minutes)) == said

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from mailer import spool
 from mailer.core.delivery import BlastId, State
@@ -282,8 +283,11 @@ async def test_what_the_journal_does_not_know_after_a_crash(
     begun = journal.write_started(journal.Started(leased, 2, 1, given.NOON))
     folder = write(tmp_path, [*tried(leased, 1, State.SENT), begun], boot=boot)
 
-    await recovery.settle(db, folder, owner=folder.name)
+    with capture_logs() as logs:
+        await recovery.settle(db, folder, owner=folder.name)
 
+    (said,) = (one for one in logs if one["event"] == "journal.replayed")
+    assert said["doubts"] == 1 + (third == "in_doubt")
     assert await given.rows(db, STATES) == [
         ("sent",),
         ("in_doubt",),

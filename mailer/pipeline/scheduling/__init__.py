@@ -7,7 +7,7 @@ from mailer.pipeline.scheduling.forecasting import (
     audience_of,
     paces,
 )
-from mailer.pipeline.scheduling.foretelling import RANGE, done_at, sentence
+from mailer.pipeline.scheduling.foretelling import RANGE, done_at, sentence, times
 from mailer.pipeline.scheduling.moving import (
     Desk,
     approve,
@@ -58,5 +58,6 @@ __all__ = [
     "schedule",
     "send",
     "sentence",
+    "times",
     "watch",
 ]

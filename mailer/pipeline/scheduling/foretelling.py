@@ -93,6 +93,12 @@ def when(earliest: datetime | None, latest: datetime | None, found: Forecast) ->
     return f"at {first}" if first == last else f"between {first} and {last}"
 
 
+def times(start: datetime, end: datetime) -> str:
+    """Say when a blast starts and ends, with seconds where that is soon after."""
+    clock = "%Y-%m-%d %H:%M:%S %Z" if end - start < SHORT else "%Y-%m-%d %H:%M %Z"
+    return f"starts {start:{clock}}, nothing after {end:{clock}}"
+
+
 def moment(at: datetime, found: Forecast) -> str:
     """Say when in local time: without the day if it is that of the start."""
     here, start = at.astimezone(), found.starts_at.astimezone()

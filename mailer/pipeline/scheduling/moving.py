@@ -175,6 +175,9 @@ async def _schedule(
     now: datetime,
     anyway: bool,
 ) -> blasts.Blast:
+    blast.after(  # what is not approved is told so, whatever the times
+        blast.Move.SCHEDULE, state=found.state, resumes=found.resumes, name=found.name
+    )
     start = max(send_at, now)
     expires_at = written.expires_at or start + blast.LIFETIME
     if expires_at <= start:
@@ -183,9 +186,6 @@ async def _schedule(
             f"before it would start at {start.isoformat()}"
         )
         raise errors.Invalid(message)
-    blast.after(  # what is not approved is told so, whatever the forecast
-        blast.Move.SCHEDULE, state=found.state, resumes=found.resumes, name=found.name
-    )
     why = f"for {start.isoformat(timespec='seconds')}"
     async with database.connection(desk.pool) as tx:
         size = await forecasting.audience_of(tx, written.body, topic=found.topic)

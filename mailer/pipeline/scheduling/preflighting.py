@@ -248,8 +248,7 @@ def _sizes(done: Rendering) -> Finding:
 def _times(written: Draft, *, now: datetime) -> Finding:
     start = max(written.spec.send_at or now, now)
     end = written.expires_at or start + blast.LIFETIME
-    text = f"starts {start:%Y-%m-%d %H:%M %Z}, nothing after {end:%Y-%m-%d %H:%M %Z}"
-    return Finding(name="times", is_ok=end > start, text=text)
+    return Finding(name="times", is_ok=end > start, text=foretelling.times(start, end))
 
 
 async def _sources(desk: Desk, written: Draft) -> list[Finding]:

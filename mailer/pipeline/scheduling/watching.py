@@ -14,7 +14,14 @@ from mailer.pipeline.scheduling.forecasting import Asked, Forecaster
 from mailer.pipeline.scheduling.moving import Desk
 from mailer.store import alarms, blasts, chunks, database, deliveries, lanes
 
-COUNTED = ("recipients", "left", "sent", "bounced", "in_doubt", "suppressed")
+COUNTED: tuple[str, ...] = (
+    "recipients",
+    "left",
+    "sent",
+    "bounced",
+    "in_doubt",
+    "suppressed",
+)
 COUNTED += ("held_out", "expired", "cancelled", "failed")
 SMOOTH = 0.2  # share of the last look in the workers' measured speed
 

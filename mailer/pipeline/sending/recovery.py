@@ -152,7 +152,7 @@ async def settle(pool: database.Pool, folder: Path, *, owner: str) -> None:
     """Replay the journal in *folder*, keep it, and give the chunks of *owner* back."""
     done = await replay.replay(pool, folder)
     async with database.transaction(pool) as tx:
-        doubts = 0
+        doubts = done.doubts
         if _has_lost_power(done):
             for chunk in await chunks.held_by(tx, owner):
                 found = await _doubt(tx, chunk, why=POWER)
@@ -194,5 +194,7 @@ async def rejoin(
     async with database.transaction(pool) as tx:
         await journals.change_identity(tx, known=known or journals.NOBODY)
     done = await replay.replay(pool, root / owner, is_alive=True)
-    log.warning("journal.replayed", owner=owner, changed=done.changed)
+    log.warning(
+        "journal.replayed", owner=owner, changed=done.changed, doubts=done.doubts
+    )
     await recover(pool, root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +24,7 @@ class Replayed:
 
     records: int
     changed: int  # deliveries that the ledger did not have so
+    doubts: int  # of these, those that are in doubt now
     boot: str | None  # in which life of the machine it was written, if it says so
 
 
@@ -35,7 +36,8 @@ async def replay(
     Deferrals come last: a message that was tried again must have its end before
     anybody sees that it was put off.  Of a worker that *is_alive* nothing is in doubt.
     """
-    changed, account = 0, journal.Account()
+    changed: Counter[State] = Counter()
+    account = journal.Account()
     for wants_deferred in (False, True):
         account = journal.Account()
         tail = spool.Tail(folder, is_finished=not is_alive)
@@ -52,15 +54,22 @@ async def replay(
             )
         if not wants_deferred and not is_alive:
             changed += await _settle(pool, account.doubts())
-    return Replayed(records=account.records, changed=changed, boot=account.boot)
+    return Replayed(
+        records=account.records,
+        changed=changed.total(),
+        doubts=changed[State.IN_DOUBT],
+        boot=account.boot,
+    )
 
 
-async def _settle(pool: database.Pool, ended: Sequence[journal.Ended]) -> int:
-    """Write into the ledger what it does not have yet; return how many that were."""
+async def _settle(
+    pool: database.Pool, ended: Sequence[journal.Ended]
+) -> Counter[State]:
+    """Write into the ledger what it does not have yet; count that by its state."""
     by_blast: defaultdict[BlastId, list[journal.Ended]] = defaultdict(list)
     for one in ended:
         by_blast[one.blast].append(one)
-    changed = 0
+    changed: Counter[State] = Counter()
     for blast, mine in sorted(by_blast.items()):
         results = [one.result for one in mine]
         async with database.connection(pool) as tx:
@@ -77,7 +86,7 @@ async def _write(
     blast: BlastId,
     results: Sequence[deliveries.Result],
     times: dict[int, datetime | None],
-) -> int:
+) -> Counter[State]:
     """Settle *results*, and have tried again at their times what was put off."""
     settled = await deliveries.settle(tx, blast, results)
     later = [row.seq for row in settled if row.after is State.DEFERRED]
@@ -89,6 +98,6 @@ async def _write(
         due[at.replace(microsecond=0) + timedelta(seconds=1)].append(seq)
     for at, seqs in sorted(due.items()):
         await chunks.gather(tx, blast, seqs, start_at=at)
-    doubts = sum(row.after is State.IN_DOUBT for row in settled)
-    await alarms.doubt(tx, blast, doubts)
-    return len(settled)
+    changed = Counter(row.after for row in settled)
+    await alarms.doubt(tx, blast, changed[State.IN_DOUBT])
+    return changed
