@@ -97,26 +97,18 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
-class Domain(click.ParamType[str]):
-    """A domain that mail is from, as A-labels in lower case (RFC 5890)."""
+def domain(text: str) -> str:
+    """Read an option that is a domain; return it as A-labels (RFC 5890)."""
+    from mailer.core import subscriber  # email-validator is not for every command
 
-    name = "domain"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
-        """Return the domain, or fail with what would be right."""
-        from mailer.core import subscriber  # email-validator is not for every command
-
-        text = str(value).removesuffix(".")
-        try:
-            found = subscriber.normalise(f"postmaster@{text}").domain
-        except errors.Invalid:
-            found = ""
-        if not found or "@" in text:
-            shown = errors.quote(str(value))
-            self.fail(f"{shown} is no domain: write one like example.org", param, ctx)
-        return found
+    try:
+        found = subscriber.normalise(f"postmaster@{text.removesuffix('.')}").domain
+    except errors.Invalid:
+        found = ""
+    if not found or "@" in text:
+        message = f"{errors.quote(text)} is no domain: write one like example.org"
+        raise click.BadParameter(message)
+    return found
 
 
 def plain(value: Any) -> Any:

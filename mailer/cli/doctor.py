@@ -15,7 +15,7 @@ from mailer.cli import context
 @click.option(
     "--domain",
     "domains",
-    type=context.Domain(),
+    callback=lambda _ctx, _option, texts: tuple(map(context.domain, texts)),
     multiple=True,
     help="Another domain that mail is from.",
 )

@@ -40,7 +40,7 @@ def _selector(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
 @keys.command("dkim")
 @click.option(
     "--domain",
-    type=context.Domain(),
+    callback=lambda _ctx, _option, text: context.domain(text),
     required=True,
     help="The domain of your From address.",
 )
