@@ -73,7 +73,7 @@ def test_a_command_has_a_line_in_the_readme(name: str) -> None:
     assert f"\n| `mailer {name}` | " in README
 
 
-@pytest.mark.parametrize("kind", set(Kind) - {Kind.TEST})
+@pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.TEST}))
 def test_every_alarm_is_in_the_operations_page(kind: Kind) -> None:
     severity = LORE[kind].severity.value
 
