@@ -25,7 +25,7 @@ SIZES = (10_000, launching.CHUNK * launching.PARTS, 2_000_000)
 
 # So many messages each are due now: from the start, the middle, the end.
 LATER = """
-UPDATE chunk SET start_at = start_at + interval '12 hours'
+UPDATE chunk SET start_at = mailer_now() + interval '12 hours'
 WHERE blast_id = (SELECT max(id) FROM blast) AND NOT (
     last_seq <= $1
     OR first_seq BETWEEN $2 / 2 - $1 / 2 AND $2 / 2 + $1 / 2
