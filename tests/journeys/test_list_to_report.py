@@ -62,6 +62,7 @@ COUNTS = (
     "recipients", "sent", "deferrals", "bounced", "in_doubt", "suppressed",
     "held_out", "expired", "cancelled", "failed", "opens", "machine_opens",
     "clicks", "machine_clicks", "unsubscribes", "complaints", "donors", "gifts",
+    "returned",
 )  # fmt: skip
 
 

@@ -159,7 +159,7 @@ Ada@example.org,,,
 bo@example.org,complaint,,called us spam
 @example.com,,news,
 nobody,,,
-cy@example.org,because,,
+cy@example.org,whim,,
 dee@example.org,,,
 """
 
@@ -188,8 +188,8 @@ async def test_a_list_is_added_and_lifts_nothing(
     assert (tmp_path / "list.refused.csv").read_bytes().decode().splitlines() == [
         '"line","value","reason"',
         '"5","nobody","An email address must have an @-sign."',
-        '"6","because","""because"" is no reason: write one of bounce, complaint, '
-        'import, manual, unsubscribe"',
+        '"6","whim","""whim"" is no reason: write one of bounce, complaint, '
+        'import, manual, pause, unsubscribe"',
     ]
     assert await given.rows(
         db, "SELECT count(*) FROM audit WHERE why = 'import of list.csv'"

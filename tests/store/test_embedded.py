@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import stat
@@ -265,7 +266,8 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> Non
 
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
     # As good as full: no file may be longer than a kilobyte.
-    script = f"ulimit -f 1; exec {sys.executable} -c '{USER}' '{tmp_path}/new'"
+    command = shlex.join([sys.executable, "-c", USER, f"{tmp_path}/new"])
+    script = f"ulimit -f 1; exec {command}"
 
     said = subprocess.run(
         ["/bin/sh", "-c", script], capture_output=True, text=True, check=False
