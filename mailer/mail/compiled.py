@@ -55,5 +55,5 @@ class Rendered(NamedTuple):
     html: str
     text: str
     preheader: str = ""
-    is_fit: bool = False  # the HTML is ASCII with lines as mail has them, none too
+    is_fit: bool = False  # the HTML has, as ASCII, lines as mail has them: none too
     # long, none that begins with a dot: it may go on the wire as it is

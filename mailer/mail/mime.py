@@ -84,7 +84,10 @@ def write(letterhead: Letterhead, message: Message) -> Written:
     """
     text, is_dotless = _text_part(message.text)
     if message.is_fit:
-        html: tuple[bytes, ...] = (_7BIT, message.html.encode("ascii"))
+        html: tuple[bytes, ...] = (
+            _7BIT,
+            message.html.encode("ascii", "xmlcharrefreplace"),
+        )
     else:
         html, has_no_dots = _html_part(message.html)
         is_dotless = is_dotless and has_no_dots

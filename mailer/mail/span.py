@@ -74,6 +74,10 @@ class Span:
 NOTHING = Span()
 
 
+class _Unknown(Exception):
+    """Nothing can be said of what stands in the template."""
+
+
 def limit(tree: nodes.Template, environment: jinja2.Environment) -> int:
     """Return how long a value may be so that every line is fit; -1: none is short.
 
@@ -83,7 +87,7 @@ def limit(tree: nodes.Template, environment: jinja2.Environment) -> int:
     for length in LIMITS:
         try:
             found = _body(tree.body, context, length)
-        except NotImplementedError:
+        except _Unknown:
             return -1
         if found.has_dot or found.begins_dot:
             return -1
@@ -117,7 +121,7 @@ def _node(node: nodes.Node, context: nodes.EvalContext, length: int) -> Span:
         case nodes.Assign():
             return NOTHING
         case _:
-            raise NotImplementedError
+            raise _Unknown
 
 
 def _output(node: nodes.Expr, context: nodes.EvalContext, length: int) -> Span:
@@ -134,7 +138,7 @@ def _text(text: Any) -> Span:
     ascii = str(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
     first, *others = ascii.replace("\r\n", "\n").split("\n")
     if "\0" in ascii or "\r" in "".join((first, *others)):
-        raise NotImplementedError
+        raise _Unknown
     begun = Span(
         whole=len(first), may_be_empty=not ascii, begins_dot=first.startswith(".")
     )

@@ -1,12 +1,13 @@
 """What is known of a template's lines holds for whatever is merged into it."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mailer.mail import compiled, mime, renderer, sandbox, span
+from mailer.mail import compiled, header, mime, renderer, sandbox, span
 from mailer.mail.header import LINE
 
 TEXTS = st.sampled_from([
@@ -19,7 +20,9 @@ VALUES = [
 ]  # fmt: skip
 # A lone CR before the template's end of line is one end of line there, or two here.
 PLAIN = [value for value in VALUES if value != "\r"]
-SHOWN = st.sampled_from(["{{ a }}", "{{ b }}", "{{ 'const' }}", "{{ n }}"])
+SHOWN = st.sampled_from([
+    "{{ a }}", "{{ b }}", "{{ 'const' }}", "{{ 'é' }}", "{{ n }}",
+])  # fmt: skip
 
 
 def _blocks(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -59,7 +62,7 @@ def test_what_is_fit_is_fit_for_the_wire(html: str, values: list[str]) -> None:
     if not found.is_fit:
         return
 
-    data = found.html.encode("ascii")
+    data = found.html.encode("ascii", "xmlcharrefreplace")
     lines = data.split(b"\r\n")
     assert max(map(len, lines)) <= LINE
     assert not any(line.startswith(b".") for line in lines)
@@ -80,7 +83,10 @@ def test_the_same_is_read_whether_it_was_looked_at_or_not(
 
     looked_at, _ = mime._html_part(plain.html)
     if found.is_fit:
-        assert looked_at == (mime._7BIT, found.html.encode("ascii"))
+        assert looked_at == (
+            mime._7BIT,
+            found.html.encode("ascii", "xmlcharrefreplace"),
+        )
     else:
         assert mime._html_part(found.html)[0] == looked_at
 
@@ -105,3 +111,20 @@ def test_the_same_is_read_whether_it_was_looked_at_or_not(
 )
 def test_how_long_a_value_may_be(html: str, limit: int) -> None:
     assert span.limit(sandbox.WIRE.parse(html), sandbox.WIRE) == limit
+
+
+def test_a_letter_that_a_template_spells_out_is_written_as_a_reference() -> None:
+    found = filled("<p>{{ 'é' }}</p>\n", ["", ""])
+    letterhead = mime.Letterhead(sender=header.Mailbox(address="team@example.org"))
+    message = mime.Message(
+        id="<b1.2.abc@example.org>",
+        date=datetime(2026, 10, 20, tzinfo=UTC),
+        to=header.Mailbox(address="ada@example.org"),
+        subject="s",
+        html=found.html,
+        text="t",
+        is_fit=found.is_fit,
+    )
+
+    assert found.is_fit
+    assert b"<p>&#233;</p>\r\n" in mime.build(letterhead, message)
